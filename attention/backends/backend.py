@@ -1,0 +1,38 @@
+"""What a backend is: a name, its refusals, and how to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ..call import Call
+from ..environment import Environment
+
+Run = Callable[..., torch.Tensor]
+
+
+class Refused(RuntimeError):
+    """A kernel would not take a call that the rules let through. `reasons` are its own words."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("; ".join(reasons))
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One attention kernel.
+
+    `refusals(call, environment)` gives a sentence for each reason why the kernel cannot run this call; none
+    means that it can. `run(q, k, v, mask, scale)` takes and returns [batch, heads, tokens, head_dim].
+    `tolerance` is the largest relative error against float32, by dtype.
+    """
+
+    name: str
+    label: str
+    refusals: Callable[[Call, Environment], list[str]]
+    run: Run
+    tolerance: dict[torch.dtype, float]
+    exact: bool = True

@@ -1,0 +1,109 @@
+"""The command line: wanattn doctor, wanattn demo.
+
+Exit codes: 0 all is well, 1 the check failed, 2 the arguments are wrong or something needed is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from . import demo, doctor, report
+from .policy import WISHES
+
+LARGEST_ERROR = {
+    "cpu": 1e-4,
+    "cuda": 3e-2,
+    "mps": 1e-3,
+}  # of a whole denoising, against the unpatched model
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except (ValueError, RuntimeError, OSError) as error:
+        say(f"wanattn: {error}", sys.stderr)
+        return 2
+
+
+def say(text: str, stream=None) -> None:
+    (stream or sys.stdout).write(text + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wanattn", description=__doc__.partition("\n\n")[2])
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_doctor(
+        commands.add_parser(
+            "doctor", help="what attention this machine can run, and why not the rest"
+        )
+    )
+    _add_demo(commands.add_parser("demo", help="run a tiny Wan 2.2 transformer on every backend"))
+    return parser
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", help="such as cpu or cuda:0; default: the GPU if there is one")
+    parser.add_argument("--comfyui", type=Path, help="the ComfyUI folder, if it is not found")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(command=_doctor)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backend", action="append", choices=WISHES, help="may be repeated; default: all"
+    )
+    parser.add_argument("--device", help="such as cpu or cuda:0; default: the GPU if there is one")
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--frames", type=int, default=9, help="4n+1")
+    parser.add_argument("--size", default="128x128", help="WIDTHxHEIGHT in pixels, multiples of 16")
+    parser.add_argument(
+        "--out", type=Path, default=Path("wanattn-demo"), help="folder for demo.json and demo.csv"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(command=_demo)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    findings = doctor.examine(options.device, options.comfyui)
+    say(json.dumps(findings, indent=1) if options.json else doctor.text(findings))
+    fused = [backend for backend in findings["backends"] if backend["name"] != "math"]
+    return 0 if any(backend["available"] for backend in fused) else 1
+
+
+def _demo(options: argparse.Namespace) -> int:
+    shape = demo.Shape(*_size(options.size), options.frames)
+    backends = options.backend or list(WISHES)
+    device = options.device or doctor.default_device()
+    total = 2 * options.steps * (1 + len(backends))
+    with tqdm(total=total, desc="denoising", unit="forward", file=sys.stderr) as bar:
+        payload, recorder, outcomes = demo.run(backends, device, shape, options.steps, bar.update)
+    paths = demo.write(options.out, payload, recorder)
+    limit = LARGEST_ERROR[device.partition(":")[0]]
+    say(
+        json.dumps(payload, indent=1)
+        if options.json
+        else _demo_text(payload, outcomes, paths, limit)
+    )
+    return 0 if all(outcome.error <= limit for outcome in outcomes) else 1
+
+
+def _demo_text(payload: dict, outcomes: list[demo.Outcome], paths: list[Path], limit: float) -> str:
+    errors = [f"  {outcome.backend}: {outcome.error:.2e}" for outcome in outcomes]
+    verdict = f"max relative error against the unpatched model (at most {limit:.0e} expected):"
+    written = f"written: {', '.join(map(str, paths))}"
+    return "\n".join([report.text(payload), "", verdict, *errors, written])
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match:
+        raise ValueError(f"size '{text}', needs WIDTHxHEIGHT such as 832x480")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,149 @@
+"""A tiny Wan 2.2 transformer on every backend: the pack's main job on a machine without ComfyUI or a GPU."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from . import report
+from .environment import probe
+from .intercept import Intercept
+from .policy import WISHES, Policy
+from .recorder import Recorder
+
+TEXT_TOKENS = 512
+TEXT_DIM = 256
+GUIDANCE = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A clip in pixels and frames. Wan's VAE makes 1 latent frame of 4 frames and 1 latent of 8x8 pixels."""
+
+    width: int = 128
+    height: int = 128
+    frames: int = 9
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height"):
+            if getattr(self, name) <= 0 or getattr(self, name) % 16:
+                raise ValueError(f"{name} {getattr(self, name)}, needs a multiple of 16")
+        if self.frames <= 0 or self.frames % 4 != 1:
+            raise ValueError(f"frames {self.frames}, needs 4n+1 such as 5, 9 or 81")
+
+    @property
+    def latent(self) -> tuple[int, int, int]:
+        return (self.frames - 1) // 4 + 1, self.height // 8, self.width // 8
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The largest difference from the unpatched model, relative to that model's largest value."""
+
+    backend: str
+    error: float
+
+
+def run(
+    backends: Sequence[str],
+    device: str,
+    shape: Shape,
+    steps: int,
+    progress: Callable[[int], None] = lambda forwards: None,
+) -> tuple[dict, Recorder, list[Outcome]]:
+    """Denoise the same latents unpatched and under each backend; return the payload, the recorder, the outcomes."""
+    unknown = [name for name in backends if name not in WISHES]
+    if unknown:
+        raise ValueError(f"unknown backend '{unknown[0]}'; expected one of {', '.join(WISHES)}")
+    if steps < 1:
+        raise ValueError(f"steps {steps}, needs at least 1")
+    model = tiny_model(device)
+    expected = denoise(model, shape, steps, None, progress)
+    recorder, outcomes = Recorder(), []
+    for name in backends:
+        intercept = Intercept(Policy(name), recorder)
+        run = recorder.begin("demo", steps)
+        with intercept.numbering(model.blocks), intercept:
+            result = denoise(model, shape, steps, intercept, progress)
+        recorder.end(run, "finished")
+        outcomes.append(Outcome(name, _relative_error(result, expected)))
+    facts = probe().facts()
+    model_facts = {"class": type(model).__name__, "wan": True}
+    return report.payload(recorder.snapshot(), facts, model=model_facts), recorder, outcomes
+
+
+def tiny_model(device: str) -> torch.nn.Module:
+    """Two blocks of two heads of 128, random weights, through a safetensors file as a real checkpoint goes."""
+    try:
+        from diffusers import WanTransformer3DModel
+    except ImportError as error:
+        sentence = (
+            f"the demo needs diffusers ({error}); install it with: pip install 'wanattn[demo]'"
+        )
+        raise RuntimeError(sentence) from error
+    torch.manual_seed(0)
+    made = WanTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=128,
+        text_dim=TEXT_DIM,
+        freq_dim=256,
+        ffn_dim=512,
+        num_layers=2,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        made.save_pretrained(folder, safe_serialization=True)
+        model = WanTransformer3DModel.from_pretrained(folder, torch_dtype=dtype_for(device))
+    return model.to(device).train(False)
+
+
+def dtype_for(device: str) -> torch.dtype:
+    return torch.bfloat16 if device.startswith("cuda") else torch.float32
+
+
+@torch.inference_mode()
+def denoise(model, shape: Shape, steps: int, intercept: Intercept | None, progress) -> torch.Tensor:
+    """Euler steps from noise to clip with classifier-free guidance: two forwards a step."""
+    device, dtype = model.device, dtype_for(str(model.device))
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(1, 16, *shape.latent, generator=generator).to(device, dtype)
+    texts = torch.randn(2, 1, TEXT_TOKENS, TEXT_DIM, generator=generator).to(device, dtype)
+    sigmas = torch.linspace(1, 0, steps + 1).tolist()
+    for step in range(steps):
+        flows = []
+        for cond, text in zip(("cond", "uncond"), texts, strict=True):
+            if intercept:
+                _enter(intercept, step, cond)
+            timestep = torch.tensor([1000 * sigmas[step]], device=device, dtype=dtype)
+            flows.append(model(latents, timestep, text, return_dict=False)[0])
+            progress(1)
+        flow = flows[1] + GUIDANCE * (flows[0] - flows[1])
+        latents = latents + (sigmas[step + 1] - sigmas[step]) * flow
+    return latents.float().cpu()
+
+
+def _enter(intercept: Intercept, step: int, cond: str) -> None:
+    intercept.forward.step = step
+    intercept.forward.cond = cond
+    intercept.forward.text_len = TEXT_TOKENS
+    intercept.recorder.forward(step)
+
+
+def _relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((result - expected).abs().max() / expected.abs().max()).item()
+
+
+def write(folder: Path, payload: dict, recorder: Recorder) -> list[Path]:
+    """Write demo.json and demo.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "demo.json": json.dumps(payload, indent=1),
+        "demo.csv": report.csv_text(recorder.snapshot()),
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(content, encoding="utf-8", newline="")
+    return [folder / name for name in contents]

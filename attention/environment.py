@@ -1,0 +1,98 @@
+"""What this machine has. The only module that looks at it."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One accelerator; `memory` in bytes, `capability` is None where the vendor has no such number."""
+
+    name: str
+    capability: tuple[int, int] | None
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The facts that decide which kernels exist. `cudnn` is torch's number, such as 91900 for 9.19.0."""
+
+    torch: str
+    python: str
+    platform: str
+    cuda: str | None = None
+    hip: str | None = None
+    cudnn: int | None = None
+    flash_built: bool = True
+    gpus: tuple[Gpu, ...] = ()
+    free_memory: Callable[[str], int | None] = lambda device: None
+
+    def gpu(self, device: str) -> Gpu | None:
+        index = int(device.partition(":")[2] or 0)
+        return self.gpus[index] if index < len(self.gpus) else None
+
+    def capability(self, device: str) -> tuple[int, int] | None:
+        gpu = self.gpu(device) if device.startswith("cuda") else None
+        return gpu.capability if gpu else None
+
+    @property
+    def cudnn_version(self) -> str | None:
+        if not self.cudnn:
+            return None
+        major = self.cudnn // (10000 if self.cudnn >= 90000 else 1000)
+        return (
+            f"{major}.{self.cudnn // 100 % (100 if self.cudnn >= 90000 else 10)}.{self.cudnn % 100}"
+        )
+
+    def facts(self) -> dict[str, str | float | None]:
+        """Plain data for reports."""
+        gpu = self.gpus[0] if self.gpus else None
+        return {
+            "torch": self.torch,
+            "cuda": self.cuda,
+            "hip": self.hip,
+            "cudnn": self.cudnn_version,
+            "gpu": gpu.name if gpu else None,
+            "capability": ".".join(map(str, gpu.capability)) if gpu and gpu.capability else None,
+            "memory_gib": round(gpu.memory / 2**30, 1) if gpu else None,
+            "python": self.python,
+            "platform": self.platform,
+        }
+
+
+@functools.cache
+def probe() -> Environment:
+    """Look once; the answer holds for the life of the process."""
+    has_cuda = torch.cuda.is_available()
+    return Environment(
+        torch=torch.__version__,
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        cuda=torch.version.cuda if has_cuda else None,
+        hip=torch.version.hip if has_cuda else None,
+        cudnn=torch.backends.cudnn.version() if has_cuda and not torch.version.hip else None,
+        flash_built=torch.backends.cuda.is_flash_attention_available() if has_cuda else True,
+        gpus=tuple(_gpu(index) for index in range(torch.cuda.device_count())) if has_cuda else (),
+        free_memory=free_memory,
+    )
+
+
+def _gpu(index: int) -> Gpu:
+    properties = torch.cuda.get_device_properties(index)
+    capability = None if torch.version.hip else (properties.major, properties.minor)
+    return Gpu(properties.name, capability, properties.total_memory)
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes that an allocation on `device` could still get, torch's own cache included; None if unknown."""
+    if device.startswith("cuda"):
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    return psutil.virtual_memory().available if device.startswith("cpu") else None

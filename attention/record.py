@@ -1,0 +1,25 @@
+"""One attention call as it happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .call import Call
+
+
+@dataclass(slots=True)
+class Record:
+    """`active` is what ran; `evidence` says how that is known: forced, profiled or host.
+
+    `milliseconds` is filled in once the device has passed the call, and stays None where nothing can time it.
+    """
+
+    call: Call
+    requested: str
+    active: str
+    evidence: str
+    reason: str = ""
+    step: int | None = None
+    block: int | None = None
+    cond: str = ""
+    milliseconds: float | None = None

@@ -1,0 +1,14 @@
+"""Load the pack as ComfyUI does, by its folder, under the name that the tests import."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# `python -m pytest` puts this folder first on sys.path, where our nodes/ would hide ComfyUI's nodes.py.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+spec = importlib.util.spec_from_file_location("wanattn", ROOT / "__init__.py")
+sys.modules["wanattn"] = module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
