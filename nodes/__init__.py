@@ -1,0 +1,16 @@
+"""The pack's nodes. The only Python here that knows ComfyUI."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import ComfyExtension, io
+
+from .backend import WanAttnBackend
+from .diagnostics import WanAttnDiagnostics
+from .report import WanAttnReport
+
+NODES: list[type[io.ComfyNode]] = [WanAttnBackend, WanAttnDiagnostics, WanAttnReport]
+
+
+class Extension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES

@@ -1,0 +1,39 @@
+"""Attention Diagnostics: watch every attention call of one model."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from .tap import Tap
+
+
+class WanAttnDiagnostics(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanAttnDiagnostics",
+            display_name="Attention Diagnostics",
+            category="model/attention",
+            description=(
+                "Records every attention call of this model: what was requested, what ran, how that is known, and why "
+                "it differs. Works before or after Attention Backend, on an unpatched model and with other packs."
+            ),
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="The model to watch. It computes the same numbers as before."
+                )
+            ],
+            outputs=[io.Model.Output(tooltip="The same model, watched.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, model) -> io.NodeOutput:
+        return io.NodeOutput(watch(model, cls.hidden.unique_id))
+
+
+def watch(model, node: str | None = None):
+    """Return a clone of `model` whose attention calls are recorded and otherwise left alone."""
+    clone = model.clone()
+    Tap(node).install(clone)
+    return clone

@@ -1,0 +1,146 @@
+"""One node's tap on one model: it follows the sampler runs, records their calls and keeps the node's text current."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+
+import comfy.model_management
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+
+from ..attention.dispatch import name_of
+from ..attention.forward import Forward
+from ..attention.recorder import Recorder
+from ..attention.report import summary
+from .files import write_unfinished
+from .override import KEY, SLOT, Override
+
+SECONDS_BETWEEN_TEXTS = 0.25
+log = logging.getLogger("wanattn")
+
+
+class Tap:
+    """Wraps the sampler and the model of a patched clone. Several taps on one model each record every call."""
+
+    def __init__(self, node: str | None, override: Override | None = None) -> None:
+        self.node = node
+        self.recorder = Recorder(listener=self._tick)
+        self.override = override
+        self._watch = Override(self.recorder, None)
+        self._sigmas: list[float] = []
+        self._ahead = ""
+        self._shown = 0.0
+
+    def install(self, model: ModelPatcher) -> None:
+        model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self.outer_sample)
+        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, self.apply_model)
+        model.set_attachments(KEY, (*taps(model), self))
+
+    @property
+    def wish(self) -> str:
+        dispatcher = self.override and self.override.dispatcher
+        return dispatcher.policy.backend if dispatcher else ""
+
+    def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
+        """Bracket one sampler run; what was recorded stays when it is interrupted or fails."""
+        self._sigmas = sigmas.tolist()
+        for override in filter(None, (self._watch, self.override)):
+            override.reset()
+        context = get_executing_context()
+        run = self.recorder.begin(context and context.prompt_id, len(self._sigmas) - 1)
+        state = "failed"
+        try:
+            result = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+            state = "finished"
+            return result
+        except comfy.model_management.InterruptProcessingException:
+            state = "interrupted"
+            raise
+        finally:
+            run.peak_bytes = (
+                torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+            )
+            self.recorder.end(run, state)
+            self._finish(executor.class_obj.model_patcher, state)
+
+    def apply_model(
+        self, executor, x, t, c_concat=None, c_crossattn=None, control=None, options=None, **kwargs
+    ):
+        """Give the calls of one forward their step and conditioning; see to it that none goes unseen."""
+        options = {} if options is None else options
+        first = KEY not in options
+        forward = options.setdefault(KEY, Forward()) if first else options[KEY]
+        slot = options.get(SLOT)
+        if first:
+            self._describe(forward, options, t, c_crossattn, kwargs.get("clip_fea"))
+            if not isinstance(slot, Override):
+                self._watch.previous = slot
+                options[SLOT] = self._watch
+        self._join(forward, slot)
+        try:
+            return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+        finally:
+            if first:
+                del options[KEY]
+                options.pop(SLOT)
+                options.update({SLOT: slot} if slot else {})
+            self.recorder.stopwatch.settle()
+
+    def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
+        sigma = float(t.flatten()[0])  # the one read from the device in a forward
+        distances = [abs(sigma - known) for known in self._sigmas]
+        forward.step = distances.index(min(distances)) if distances else None
+        kinds = {0: "cond", 1: "uncond"}
+        forward.cond = "+".join(
+            kinds.get(kind, str(kind)) for kind in options.get("cond_or_uncond", ())
+        )
+        forward.text_len = text.shape[1] if torch.is_tensor(text) and text.ndim == 3 else None
+        forward.image_len = image.shape[-2] if torch.is_tensor(image) else None
+
+    def _join(self, forward: Forward, slot) -> None:
+        forward.recorders.append(self.recorder)
+        self.recorder.forward(forward.step)
+        forward.wish = self.wish or forward.wish
+        displaced = self.override and slot is not self.override
+        self._ahead = name_of(slot) if displaced else ""
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        if now - self._shown >= SECONDS_BETWEEN_TEXTS:
+            self._shown = now
+            self.show()
+
+    def _finish(self, model: ModelPatcher, state: str) -> None:
+        self.show()
+        log.info("node %s: %s", self.node, self.text())
+        if state != "finished":
+            write_unfinished(self, model)
+
+    def text(self) -> str:
+        """The node's status for the current job."""
+        runs = self.recorder.runs
+        counts: Counter = sum((run.counts for run in runs), Counter())
+        return "\n".join([summary(counts, runs[-1].state if runs else ""), *self.notes()])
+
+    def notes(self) -> list[str]:
+        """What other packs' overrides mean for this node."""
+        notes = []
+        if self.override and self.override.replaced:
+            notes.append(f"replaced the override {self.override.replaced}")
+        if self._ahead:
+            notes.append(f"{self._ahead} was wired after this node and is asked first")
+        return notes
+
+    def show(self) -> None:
+        if self.node is not None and getattr(PromptServer, "instance", None) is not None:
+            PromptServer.instance.send_progress_text(self.text(), self.node)
+
+
+def taps(model: ModelPatcher) -> tuple[Tap, ...]:
+    """The taps of this model, the most upstream first."""
+    return model.get_attachment(KEY) or ()
