@@ -1,7 +1,4 @@
-"""The command line: wanattn doctor, wanattn demo.
-
-Exit codes: 0 all is well, 1 the check failed, 2 the arguments are wrong or something needed is missing.
-"""
+"""The command line: wanattn doctor, wanattn demo."""
 
 from __future__ import annotations
 
@@ -17,6 +14,10 @@ from tqdm import tqdm
 from . import demo, doctor, report
 from .policy import WISHES
 
+EXIT_CODES = (
+    "Exit codes: 0 all is well, 1 the check failed, "
+    "2 the arguments are wrong or something needed is missing."
+)
 LARGEST_ERROR = {
     "cpu": 1e-4,
     "cuda": 3e-2,
@@ -38,7 +39,7 @@ def say(text: str, stream=None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="wanattn", description=__doc__.partition("\n\n")[2])
+    parser = argparse.ArgumentParser(prog="wanattn", description=EXIT_CODES)
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_doctor(
         commands.add_parser(

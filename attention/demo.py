@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,6 +16,9 @@ from .environment import probe
 from .intercept import Intercept
 from .policy import WISHES, Policy
 from .recorder import Recorder
+
+if TYPE_CHECKING:
+    from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
 TEXT_TOKENS = 512
 TEXT_DIM = 256
@@ -54,7 +58,7 @@ def run(
     device: str,
     shape: Shape,
     steps: int,
-    progress: Callable[[int], None] = lambda forwards: None,
+    progress: Callable[[int], object] = lambda forwards: None,
 ) -> tuple[dict, Recorder, list[Outcome]]:
     """Denoise the same latents unpatched and under each backend; return the payload, the recorder, the outcomes."""
     unknown = [name for name in backends if name not in WISHES]
@@ -77,10 +81,10 @@ def run(
     return report.payload(recorder.snapshot(), facts, model=model_facts), recorder, outcomes
 
 
-def tiny_model(device: str) -> torch.nn.Module:
+def tiny_model(device: str) -> WanTransformer3DModel:
     """Two blocks of two heads of 128, random weights, through a safetensors file as a real checkpoint goes."""
     try:
-        from diffusers import WanTransformer3DModel
+        from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
     except ImportError as error:
         sentence = (
             f"the demo needs diffusers ({error}); install it with: pip install 'wanattn[demo]'"
@@ -98,7 +102,8 @@ def tiny_model(device: str) -> torch.nn.Module:
     with tempfile.TemporaryDirectory() as folder:
         made.save_pretrained(folder, safe_serialization=True)
         model = WanTransformer3DModel.from_pretrained(folder, torch_dtype=dtype_for(device))
-    return model.to(device).train(False)
+    model.to(device)  # pyright: ignore[reportArgumentType] diffusers decorates .to without its types
+    return model.train(False)
 
 
 def dtype_for(device: str) -> torch.dtype:
@@ -106,7 +111,9 @@ def dtype_for(device: str) -> torch.dtype:
 
 
 @torch.inference_mode()
-def denoise(model, shape: Shape, steps: int, intercept: Intercept | None, progress) -> torch.Tensor:
+def denoise(
+    model: WanTransformer3DModel, shape: Shape, steps: int, intercept: Intercept | None, progress
+) -> torch.Tensor:
     """Euler steps from noise to clip with classifier-free guidance: two forwards a step."""
     device, dtype = model.device, dtype_for(str(model.device))
     generator = torch.Generator().manual_seed(0)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch._C._autograd import _profiler_enabled
 from torch.profiler import ProfilerActivity, profile
 
 OPERATORS = {
@@ -37,11 +38,11 @@ def watch(run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Sighting | Non
     if not _profiler.acquire(blocking=False):
         return run(), None
     try:
-        if torch.autograd._profiler_enabled():
+        if _profiler_enabled():
             return run(), None
         with profile(activities=[ProfilerActivity.CPU]) as session:
             result = run()
-        names = sorted({event.name for event in session.events() if "::" in event.name})
+        names = sorted({event.name for event in session.events() or () if "::" in event.name})
         backends = sorted({OPERATORS[name] for name in names if name in OPERATORS})
         return result, Sighting(tuple(backends), tuple(names))
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import contextmanager
 
 import torch
@@ -64,7 +65,7 @@ class Intercept(TorchFunctionMode):
         return self._observer.run(call, original, name, self.forward, self.block, reason)
 
     @contextmanager
-    def numbering(self, blocks: torch.nn.ModuleList):
+    def numbering(self, blocks: Iterable[torch.nn.Module]):
         """Number the calls by the block that makes them."""
         hooks = [
             block.register_forward_pre_hook(self._entering(index))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter, deque
@@ -36,7 +37,7 @@ class Run:
 
     def step_seconds(self) -> list[float]:
         edges = [*sorted(self.step_starts.values()), self.seconds]
-        return [round(end - start, 4) for start, end in zip(edges, edges[1:], strict=False)]
+        return [round(end - start, 4) for start, end in itertools.pairwise(edges)]
 
 
 @dataclass(slots=True)

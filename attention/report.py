@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from .recorder import Run, Snapshot, Tally
 
 SCHEMA = 1
-CSV_COLUMNS = (
-    "run,step,block,role,cond,batch,heads,q_len,kv_len,head_dim,dtype,mask,requested,active,evidence,reason,ms"
-).split(",")
+CALL_COLUMNS = ("batch", "heads", "q_len", "kv_len", "head_dim", "dtype", "mask")
+CSV_COLUMNS = ("run", "step", "block", "role", "cond", *CALL_COLUMNS)
+CSV_COLUMNS += ("requested", "active", "evidence", "reason", "ms")
 
 
 def payload(

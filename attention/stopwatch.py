@@ -31,7 +31,7 @@ class Stopwatch:
     def stop(self, start: Start, device: torch.device, record: Record) -> None:
         if isinstance(start, float):
             record.milliseconds = (time.perf_counter() - start) * 1e3
-        elif start is not None:
+        elif isinstance(start, torch.cuda.Event):
             end = self._event(device)
             with self._lock:
                 self._waiting.append((record, start, end, device.index))

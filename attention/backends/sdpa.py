@@ -22,6 +22,7 @@ TOLERANCE = {
     torch.float16: 5e-3,
     torch.bfloat16: 1e-2,
 }
+LARGEST_BATCH = 2**15  # fused CUDA kernels give wrong results or errors a little above
 # The flags behind sdpa_kernel belong to the whole process: two threads inside it at once leave them wrong for good.
 _flags = threading.Lock()
 
@@ -74,6 +75,12 @@ def _head_dim(call: Call, limit: int, multiple: int = 1) -> list[str]:
     return reasons
 
 
+def _batch(call: Call) -> list[str]:
+    if call.batch <= LARGEST_BATCH:
+        return []
+    return [f"batch {call.batch}, needs at most {LARGEST_BATCH}"]
+
+
 def _same_value_dim(call: Call) -> list[str]:
     if call.value_dim == call.head_dim:
         return []
@@ -90,14 +97,14 @@ def flash_refusals(call: Call, environment: Environment) -> list[str]:
     )
     if call.mask != "none":
         reasons.append("masked call, kernel takes no mask")
-    reasons += _dtype(call, HALF) + _capability(call, environment, (8, 0))
+    reasons += _dtype(call, HALF) + _capability(call, environment, (8, 0)) + _batch(call)
     return reasons + _head_dim(call, 256) + _same_value_dim(call)
 
 
 def efficient_refusals(call: Call, environment: Environment) -> list[str]:
     if call.device_type != "cuda":
         return [f"mem-efficient does not exist on {call.device_type}"]
-    reasons = _dtype(call, (*HALF, torch.float32))
+    reasons = _dtype(call, (*HALF, torch.float32)) + _batch(call)
     if call.dtype == torch.bfloat16:
         reasons += _capability(call, environment, (8, 0))
     if call.kv_heads != call.heads:
@@ -110,7 +117,7 @@ def cudnn_refusals(call: Call, environment: Environment) -> list[str]:
         return [f"cuDNN does not exist on {'ROCm' if environment.hip else call.device_type}"]
     if environment.cudnn is None:
         return ["cuDNN not found by torch"]
-    reasons = _dtype(call, HALF) + _capability(call, environment, (8, 0))
+    reasons = _dtype(call, HALF) + _capability(call, environment, (8, 0)) + _batch(call)
     hopper = (environment.capability(call.device) or (0, 0)) >= (9, 0)
     return reasons + _head_dim(call, 256 if hopper else 128, 8)
 

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+from wanattn.attention import backends, policy
+from wanattn.attention.call import Call
+from wanattn.attention.dispatch import Dispatcher, Observer, name_of
+from wanattn.attention.evidence import OPERATORS, watch
+from wanattn.attention.forward import Forward
+from wanattn.attention.policy import NoBackend, Policy
+from wanattn.attention.recorder import Recorder
+
+
+@pytest.fixture
+def forward():
+    return Forward(step=3, cond="cond", wish="auto", text_len=512, recorders=[Recorder()])
+
+
+@pytest.fixture
+def breaking(monkeypatch):
+    """Makes flash raise whatever it is given; counts how often it was asked."""
+    asked = []
+
+    def install(error):
+        def run(*tensors):
+            asked.append(1)
+            raise error
+
+        flash = backends.Backend("flash", "FlashAttention", lambda call, environment: [], run, {})
+        monkeypatch.setitem(policy.BACKENDS, "flash", flash)
+        return asked
+
+    return install
+
+
+def records(forward):
+    return [record for _, record in forward.recorders[0].snapshot().calls]
+
+
+@pytest.mark.parametrize(
+    ("wish", "active"),
+    [("auto", "flash"), ("flash", "flash"), ("efficient", "flash"), ("math", "math")],
+)
+def test_reported_counts_equal_what_the_profiler_counts(tensors, forward, wish, active):
+    dispatcher = Dispatcher(Policy(wish))
+    calls = [tensors(), tensors(kv_len=512), tensors(batch=2)]
+
+    with torch.inference_mode(), profile(activities=[ProfilerActivity.CPU]) as session:
+        for q, k, v in calls:
+            dispatcher.run(q, k, v, None, None, forward, 0)
+
+    seen = [OPERATORS[event.name] for event in session.events() if event.name in OPERATORS]
+    reported = [record.active for record in records(forward)]
+    assert reported == seen == [active] * 3
+
+
+def test_a_record_says_what_was_asked_what_ran_and_how_it_is_known(tensors, forward):
+    Dispatcher(Policy("cudnn")).run(*tensors(kv_len=512), None, None, forward, 7)
+
+    (record,) = records(forward)
+    assert (record.requested, record.active, record.evidence) == ("cudnn", "flash", "forced")
+    assert (record.step, record.block, record.cond, record.call.role) == (3, 7, "cond", "text")
+    assert record.reason == "cuDNN does not exist on cpu"
+    assert record.milliseconds > 0
+
+
+def test_stop_raises_where_next_best_would_go_on(tensors, forward):
+    with pytest.raises(NoBackend, match="cuDNN does not exist on cpu"):
+        Dispatcher(Policy("cudnn", "stop")).run(*tensors(), None, None, forward, 0)
+
+    assert records(forward) == []
+
+
+def test_a_kernel_that_breaks_is_replaced_once_and_for_all(tensors, forward, breaking, caplog):
+    asked = breaking(RuntimeError("no valid execution plans\nand a long trace"))
+    dispatcher, (q, k, v) = Dispatcher(Policy("flash")), tensors()
+
+    results = [dispatcher.run(q, k, v, None, None, forward, 0) for _ in range(3)]
+
+    expected = backends.BACKENDS["math"].run(q, k, v)
+    torch.testing.assert_close(results[0], expected)
+    assert len(asked) == len(caplog.records) == 1
+    assert caplog.records[0].exc_info
+    assert {record.active for record in records(forward)} == {"math"}
+    assert "flash: RuntimeError: no valid execution plans" in records(forward)[0].reason
+
+
+def test_reset_gives_a_broken_kernel_another_chance(tensors, forward, breaking):
+    asked = breaking(RuntimeError("out of luck"))
+    dispatcher, (q, k, v) = Dispatcher(Policy("flash")), tensors()
+
+    for _ in range(2):
+        dispatcher.reset()
+        dispatcher.run(q, k, v, None, None, forward, 0)
+
+    assert len(asked) == 2
+
+
+def test_out_of_memory_is_the_cause_of_the_final_error(tensors, forward, breaking):
+    breaking(torch.OutOfMemoryError("CUDA out of memory"))
+
+    with pytest.raises(NoBackend, match="OutOfMemoryError: CUDA out of memory") as caught:
+        Dispatcher(Policy("flash", "stop")).run(*tensors(), None, None, forward, 0)
+
+    assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
+
+
+def observed(observer, forward, tensors, function, name="somebody.attention"):
+    q, k, v = tensors()
+    call = Call.of(q, k, v, None, "self")
+    return observer.run(call, lambda: function(q, k, v), name, forward, 0)
+
+
+def test_an_opaque_function_is_profiled_once_a_kind(tensors, forward):
+    observer = Observer()
+
+    with torch.inference_mode():
+        for _ in range(3):
+            observed(observer, forward, tensors, torch.nn.functional.scaled_dot_product_attention)
+
+    assert [(r.active, r.evidence) for r in records(forward)] == [("flash", "profiled")] * 3
+    assert [r.milliseconds is None for r in records(forward)] == [True, False, False]
+
+
+def test_a_function_without_sdpa_keeps_its_name(tensors, forward):
+    observed(Observer(), forward, tensors, lambda q, k, v: (q @ k.mT).softmax(-1) @ v)
+
+    assert records(forward)[0].active == "somebody.attention"
+
+
+def test_a_profiler_already_at_work_is_left_alone(tensors, forward):
+    with profile(activities=[ProfilerActivity.CPU]) as session:
+        observed(Observer(), forward, tensors, lambda q, k, v: (q @ k.mT).softmax(-1) @ v)
+
+    assert records(forward)[0].evidence == "host"
+    assert any(event.name == "aten::matmul" for event in session.events())
+
+
+def test_a_call_that_our_override_took_is_not_counted_twice(tensors, forward):
+    dispatcher = Dispatcher(Policy("math"))
+
+    observed(
+        Observer(),
+        forward,
+        tensors,
+        lambda q, k, v: dispatcher.run(q, k, v, None, None, forward, 0),
+    )
+
+    assert [(r.active, r.evidence) for r in records(forward)] == [("math", "forced")]
+
+
+def test_an_error_under_the_profiler_comes_through():
+    def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        watch(fail)
+    _, sighting = watch(lambda: torch.ones(1) + 1)
+    assert "aten::add" in sighting.operators
+
+
+def attention_sub_quad():
+    """Named as the host names its own."""
+
+
+def test_functions_are_named_for_people():
+    assert name_of(attention_sub_quad) == "sub_quad"
+    assert name_of(Observer().reset) == "dispatch.Observer.reset"
+    assert name_of(Observer()) == "dispatch.Observer"
