@@ -40,7 +40,7 @@ def watch(run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Sighting | Non
     try:
         if _profiler_enabled():
             return run(), None
-        with profile(activities=[ProfilerActivity.CPU]) as session:
+        with profile(activities=[ProfilerActivity.CPU], acc_events=True) as session:
             result = run()
         names = sorted({event.name for event in session.events() or () if "::" in event.name})
         backends = sorted({OPERATORS[name] for name in names if name in OPERATORS})

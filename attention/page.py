@@ -14,7 +14,9 @@ ONLY_IN_THE_HOST = {"main.js", "graph.js", "line.js", "standalone.js", "store.js
 
 def render(payload: dict) -> str:
     """The whole file as text. A payload's text stays data: nothing in it can become markup or script."""
-    modules = {path.name: path for path in sorted(WEB.glob("*.js")) if path.name not in ONLY_IN_THE_HOST}
+    modules = {
+        path.name: path for path in sorted(WEB.glob("*.js")) if path.name not in ONLY_IN_THE_HOST
+    }
     imports = {f"wanattn/{name}": _address(path) for name, path in modules.items()}
     page = (WEB / "report.html").read_text(encoding="utf-8")
     page = page.replace("{{modules}}", _json({"imports": imports}))

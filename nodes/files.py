@@ -62,6 +62,8 @@ def write_unfinished(tap: Tap, model) -> None:
 
 
 def _waiting_prefixes(tap: Tap) -> list[str]:
+    if getattr(PromptServer, "instance", None) is None:  # sampled without a server
+        return []
     running, _ = PromptServer.instance.prompt_queue.get_current_queue()
     prompts = [item[2] for item in running if item[1] == tap.recorder.job]
     return [

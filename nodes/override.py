@@ -64,7 +64,7 @@ class Override:
         forward = options.get(KEY) or Forward(recorders=[self._recorder])
         block = options.get("block_index")
         queries, keys, values = (q, k, v) if skip_reshape else _split(q, k, v, heads)
-        if self._takes(queries):
+        if self.dispatcher and self._takes(queries, self.dispatcher):
             result = self.dispatcher.run(
                 queries, keys, values, _four_dimensional(mask), kwargs.get("scale"), forward, block
             )
@@ -85,10 +85,8 @@ class Override:
             call, original, name, forward, block, self._why_left(forward, name, call)
         )
 
-    def _takes(self, q: torch.Tensor) -> bool:
-        if self.dispatcher is None:
-            return False
-        return q.device.type in CHOOSABLE or self.dispatcher.policy.on_refusal == "stop"
+    def _takes(self, q: torch.Tensor, dispatcher: Dispatcher) -> bool:
+        return q.device.type in CHOOSABLE or dispatcher.policy.on_refusal == "stop"
 
     def _why_left(self, forward: Forward, name: str, call: Call) -> str:
         if forward.wish in ("", "host"):

@@ -1,0 +1,77 @@
+"""What a kernel takes, as plain data that can say no in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..call import Call
+from ..environment import Environment
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one kernel. `newest` is the last compute capability it has code for, None if there is no end."""
+
+    title: str
+    dtypes: tuple[torch.dtype, ...] = HALF
+    oldest: tuple[int, int] = (8, 0)
+    newest: tuple[int, int] | None = None
+    head_dims: tuple[int, ...] = ()
+    max_head_dim: int = 256
+    multiple: int = 8
+    masks: bool = False
+    grouped: bool = True
+    rocm: bool = False
+
+    def refusals(self, call: Call, environment: Environment) -> list[str]:
+        if call.device_type != "cuda":
+            return [f"{self.title} does not exist on {call.device_type}"]
+        if environment.hip and not self.rocm:
+            return [f"{self.title} does not exist on ROCm"]
+        reasons = self._capability(environment.capability(call.device)) + self._dtype(call)
+        return reasons + self._head_dim(call) + self._layout(call)
+
+    def _capability(self, found: tuple[int, int] | None) -> list[str]:
+        if found is None or (self.oldest <= found and (self.newest is None or found <= self.newest)):
+            return []
+        needed = f"{_dotted(self.oldest)} or newer"
+        if self.newest == self.oldest:
+            needed = _dotted(self.oldest)
+        elif self.newest:
+            needed = f"{_dotted(self.oldest)} to {_dotted(self.newest)}"
+        return [f"compute capability {_dotted(found)}, needs {needed}"]
+
+    def _dtype(self, call: Call) -> list[str]:
+        if call.dtype in self.dtypes:
+            return []
+        names = " or ".join(str(dtype).removeprefix("torch.") for dtype in self.dtypes)
+        return [f"dtype {call.dtype_name}, needs {names}"]
+
+    def _head_dim(self, call: Call) -> list[str]:
+        if self.head_dims:
+            allowed = " or ".join(map(str, self.head_dims))
+            fits = call.head_dim in self.head_dims
+            return [] if fits else [f"head_dim {call.head_dim}, needs {allowed}"]
+        if call.head_dim > self.max_head_dim:
+            return [f"head_dim {call.head_dim}, needs at most {self.max_head_dim}"]
+        if call.head_dim % self.multiple:
+            return [f"head_dim {call.head_dim}, needs a multiple of {self.multiple}"]
+        return []
+
+    def _layout(self, call: Call) -> list[str]:
+        reasons = []
+        if call.mask != "none" and not self.masks:
+            reasons.append("masked call, kernel takes no mask")
+        if call.value_dim != call.head_dim:
+            reasons.append(f"value head_dim {call.value_dim}, needs {call.head_dim} as the query has")
+        if call.kv_heads != call.heads and not self.grouped:
+            reasons.append(f"{call.kv_heads} key heads, needs {call.heads} as the query has")
+        return reasons
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"

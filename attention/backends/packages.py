@@ -1,0 +1,69 @@
+"""Attention packages that a user may have: imported on first use, with the reason kept where that fails."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+from ..environment import Environment
+
+Function = Callable[..., object]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """`load` imports the package and returns the function to call; `projects` are the names that pip knows it by.
+
+    `install` gives the line that installs it on this machine, or a sentence saying why none does.
+    """
+
+    title: str
+    projects: tuple[str, ...]
+    load: Callable[[], Function]
+    install: Callable[[Environment], str]
+
+    @property
+    def version(self) -> str | None:
+        """The installed version by its metadata, without importing anything."""
+        for project in self.projects:
+            try:
+                return metadata.version(project)
+            except metadata.PackageNotFoundError:
+                continue
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`function` is None exactly where `reason` says why."""
+
+    function: Function | None
+    reason: str = ""
+
+
+@functools.cache
+def find(package: Package) -> Found:
+    """Import once; the answer holds for the life of the process."""
+    try:
+        return Found(package.load())
+    except Exception as error:  # a compiled package can break in any way while it loads
+        words = str(error).strip().partition("\n")[0] or type(error).__name__
+        state = "does not load" if package.version else "not installed"
+        return Found(None, f"{package.title} {state} ({words})")
+
+
+def function(package: Package) -> Function:
+    """The package's function; RuntimeError with the reason where it is absent."""
+    found = find(package)
+    if found.function is None:
+        raise RuntimeError(found.reason)
+    return found.function
+
+
+def pip(*requirements: str) -> str:
+    """The command line that installs into the Python that is running."""
+    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    return " ".join([python, "-m", "pip", "install", *requirements])

@@ -1,0 +1,83 @@
+"""SageAttention 1 and 2 (8-bit products) and 3 (4-bit, Blackwell)."""
+
+from __future__ import annotations
+
+import torch
+
+from ..call import Call
+from ..environment import Environment
+from .kernel import kernel
+from .limits import HALF, Limits
+from .packages import Package, pip
+
+
+def _load_sage():
+    from sageattention import sageattn  # pyright: ignore[reportMissingImports]
+
+    return sageattn
+
+
+def _load_sage3():
+    from sageattn3 import sageattn3_blackwell  # pyright: ignore[reportMissingImports]
+
+    return sageattn3_blackwell
+
+
+def _first_generation() -> bool:
+    return (SAGE_PACKAGE.version or "").startswith(("0.", "1."))
+
+
+def _sage_limits(call: Call, environment: Environment) -> list[str]:
+    """Version 1 takes three head sizes and float32; version 2 pads head sizes up to 128."""
+    reasons = []
+    if _first_generation() and call.head_dim not in (64, 96, 128):
+        reasons.append(f"head_dim {call.head_dim}, sageattention {SAGE_PACKAGE.version} needs 64, 96 or 128")
+    if not _first_generation() and call.dtype not in HALF:
+        reasons.append(f"dtype {call.dtype_name}, needs float16 or bfloat16")
+    return reasons
+
+
+def _attend(function, q, k, v, mask, scale) -> torch.Tensor:
+    options = {}
+    if _first_generation():  # it subtracts the mean from k in place, and the host still needs k
+        k = k - k.mean(dim=2, keepdim=True)
+        options["smooth_k"] = False
+    return function(q, k, v, tensor_layout="HND", is_causal=False, sm_scale=scale, **options)
+
+
+def _attend3(function, q, k, v, mask, scale) -> torch.Tensor:
+    """It knows no scale and subtracts the mean from k in place."""
+    if scale is not None:
+        q = q * (scale * q.shape[-1] ** 0.5)
+    return function(q, k.clone(), v, is_causal=False)
+
+
+def _install_sage(environment: Environment) -> str:
+    triton = "triton-windows" if environment.platform.startswith("Windows") else "triton"
+    return pip("sageattention==1.0.6", triton)
+
+
+def _install_sage3(environment: Environment) -> str:
+    return "no package on PyPI; build the folder sageattention3_blackwell of thu-ml/SageAttention"
+
+
+SAGE_PACKAGE = Package("sageattention", ("sageattention",), _load_sage, _install_sage)
+SAGE3_PACKAGE = Package("sageattn3", ("sageattn3",), _load_sage3, _install_sage3)
+
+SAGE = kernel(
+    "sage",
+    Limits("SageAttention", dtypes=(*HALF, torch.float32), max_head_dim=128, multiple=1),
+    SAGE_PACKAGE,
+    _attend,
+    tolerance={torch.float16: 5e-2, torch.bfloat16: 5e-2, torch.float32: 5e-2},
+    also=_sage_limits,
+    note="8-bit query and key; error about 1e-2",
+)
+SAGE3 = kernel(
+    "sage3",
+    Limits("SageAttention-3", oldest=(10, 0), head_dims=(64, 128), grouped=False),
+    SAGE3_PACKAGE,
+    _attend3,
+    tolerance={torch.float16: 2.5e-1, torch.bfloat16: 2.5e-1},
+    note="4-bit products; visible loss is possible",
+)

@@ -1,0 +1,251 @@
+"""Times the backends that could run a call, on the call's own tensors, and checks what they compute."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from .backends import Backend
+from .call import Call
+
+FORWARD_CALLS = 30  # attention calls of one kind in a forward: the 5B model's blocks, the fewest of Wan 2.2
+LEAST_BUDGET = 50.0  # milliseconds; no forward of a Wan model is shorter
+CLEARLY_SLOWER = 1.15
+ROUNDS = 5
+BURST = 2.0  # milliseconds of work that make host overhead vanish from a measurement
+CHECKED_HEADS = 4
+CHECKED_ROWS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The tensors of a call: [batch, heads, tokens, head_dim], an optional mask, an optional scale."""
+
+    q: torch.Tensor
+    k: torch.Tensor
+    v: torch.Tensor
+    mask: torch.Tensor | None = None
+    scale: float | None = None
+
+    def run(self, backend: Backend) -> torch.Tensor:
+        return backend.run(self.q, self.k, self.v, self.mask, self.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One backend on one call. `refusal` says why it must not be used, and is empty if it may.
+
+    `milliseconds` is the median of a call, `first` the first call with plan building or compilation in it,
+    `error` relative to float32; each is None where it was not measured.
+    """
+
+    backend: str
+    milliseconds: float | None = None
+    first: float | None = None
+    error: float | None = None
+    refusal: str = ""
+
+    @property
+    def usable(self) -> bool:
+        return not self.refusal and self.milliseconds is not None
+
+
+@dataclass(slots=True)
+class _Trial:
+    backend: Backend
+    first: float
+    error: float | None
+    times: list[float] = field(default_factory=list)
+    burst: int = 1
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.times)
+
+    def measurement(self) -> Measurement:
+        return Measurement(self.backend.name, self.median, self.first, self.error)
+
+
+def tune(
+    call: Call, backends: Sequence[Backend], inputs: Inputs, forward_milliseconds: float | None = None
+) -> list[Measurement]:
+    """Measure each backend, fastest first, those that must not be used last.
+
+    The timed part stays below one forward: `forward_milliseconds` where it is known, else what the attention
+    calls of one forward take at least. First calls are not counted in it, since they build plans and compile.
+    """
+    stopwatch = _stopwatch(inputs.q.device)
+    expected = Expected(inputs)
+    trials: list[_Trial] = []
+    failures: list[Measurement] = []
+    for backend in backends:
+        best = min((trial.median for trial in trials), default=None)
+        if best is not None and _spent(trials) > _budget(best, forward_milliseconds):
+            failures.append(Measurement(backend.name, refusal="not timed, the time of one forward is used up"))
+            continue
+        outcome = _try(backend, call, inputs, expected, stopwatch)
+        (trials if isinstance(outcome, _Trial) else failures).append(outcome)
+    if trials:
+        _finish(trials, inputs, stopwatch, forward_milliseconds)
+    trials.sort(key=lambda trial: trial.median)
+    return [*(trial.measurement() for trial in trials), *failures]
+
+
+def check(call: Call, backend: Backend, inputs: Inputs) -> Measurement:
+    """Run once and compare; for timings that were made on another model's tensors."""
+    outcome = _first(backend, call, inputs, Expected(inputs), _stopwatch(inputs.q.device))
+    if isinstance(outcome, _Trial):
+        return Measurement(backend.name, None, outcome.first, outcome.error)
+    return outcome
+
+
+def describe(call: Call, measurements: Sequence[Measurement], labels: Callable[[str], str] = str) -> str:
+    """What was found, fastest first: `self 82,992: cuDNN 240 ms, flash 396 ms (1.65x slower)`."""
+    usable = sorted((m for m in measurements if m.usable), key=lambda m: m.milliseconds)
+    parts = []
+    for measurement in usable:
+        text = f"{labels(measurement.backend)} {_milliseconds(measurement.milliseconds)}"
+        if parts:
+            text += f" ({measurement.milliseconds / usable[0].milliseconds:.2f}x slower)"
+        parts.append(text)
+    parts += [f"{labels(m.backend)} not used: {m.refusal}" for m in measurements if m.refusal]
+    lengths = f"{call.q_len:,}" if call.q_len == call.kv_len else f"{call.q_len:,} x {call.kv_len:,}"
+    return f"{call.role} {lengths}: {', '.join(parts)}"
+
+
+class Expected:
+    """The right answer for a few query rows of a few heads, in float64 where the device has it.
+
+    float32 products may silently run in TF32, with an error as large as the one looked for.
+    """
+
+    def __init__(self, inputs: Inputs) -> None:
+        q, k = inputs.q, inputs.k
+        batch, heads, tokens, _ = q.shape
+        self._rows = torch.linspace(0, tokens - 1, min(tokens, CHECKED_ROWS), device=q.device).long()
+        places = torch.linspace(0, batch * heads - 1, min(batch * heads, CHECKED_HEADS)).long().tolist()
+        self._places = [divmod(place, heads) for place in places]
+        self._group = heads // k.shape[1]
+        self._dtype = torch.float64 if q.device.type in ("cpu", "cuda") else torch.float32
+        self._answers = [self._answer(inputs, batch, head) for batch, head in self._places]
+
+    def error(self, out: torch.Tensor) -> float | None:
+        """Relative error of those rows; infinite for an output that is not finite, None if the right one is not."""
+        right = torch.stack(self._answers)
+        if not torch.isfinite(right).all():
+            return None
+        if not torch.isfinite(out.sum(dtype=torch.float32)):
+            return math.inf
+        found = torch.stack([out[batch, head, self._rows] for batch, head in self._places])
+        off = torch.linalg.vector_norm(found.to(self._dtype) - right)
+        size = torch.linalg.vector_norm(right)
+        return float(off / size) if size > 0 else float(off)
+
+    def _answer(self, inputs: Inputs, batch: int, head: int) -> torch.Tensor:
+        query = inputs.q[batch, head, self._rows].to(self._dtype)
+        key = inputs.k[batch, head // self._group].to(self._dtype)
+        value = inputs.v[batch, head // self._group].to(self._dtype)
+        scale = inputs.q.shape[-1] ** -0.5 if inputs.scale is None else inputs.scale
+        scores = query @ key.T * scale
+        if inputs.mask is not None:
+            scores = _masked(scores, self._mask_rows(inputs, batch, head))
+        return torch.softmax(scores, dim=-1) @ value
+
+    def _mask_rows(self, inputs: Inputs, batch: int, head: int) -> torch.Tensor:
+        shape = (*inputs.q.shape[:3], inputs.k.shape[2])
+        return inputs.mask.broadcast_to(shape)[batch, head][self._rows]
+
+
+def _masked(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    if mask.dtype == torch.bool:
+        return scores.masked_fill(~mask, -math.inf)
+    return scores + mask.to(scores.dtype)
+
+
+def _try(backend, call, inputs, expected, stopwatch) -> _Trial | Measurement:
+    """First call, check, one measurement."""
+    outcome = _first(backend, call, inputs, expected, stopwatch)
+    if isinstance(outcome, _Trial):
+        single = stopwatch(lambda: inputs.run(backend), 1)
+        outcome.burst = max(1, min(20, math.ceil(BURST / single)))
+        repeated = stopwatch(lambda: inputs.run(backend), outcome.burst) if outcome.burst > 1 else single
+        outcome.times.append(repeated)
+    return outcome
+
+
+def _first(backend, call, inputs, expected, stopwatch) -> _Trial | Measurement:
+    results: list[torch.Tensor] = []
+    try:
+        first = stopwatch(lambda: results.append(inputs.run(backend)), 1)
+        error = expected.error(results.pop())
+    except Exception as failure:  # as in the dispatcher: a kernel may fail, the next one is asked
+        if isinstance(failure, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+        words = str(failure).strip().partition("\n")[0]
+        return Measurement(backend.name, refusal=f"{type(failure).__name__}: {words}")
+    refusal = _inaccuracy(backend, call, error)
+    if refusal:
+        return Measurement(backend.name, None, first, error, refusal)
+    return _Trial(backend, first, error)
+
+
+def _inaccuracy(backend: Backend, call: Call, error: float | None) -> str:
+    limit = backend.tolerance.get(call.dtype)
+    if error is None or limit is None or error <= limit:
+        return ""
+    if math.isinf(error):
+        return "output not finite"
+    return f"error {error:.1e} against float32, needs at most {limit:.0e}"
+
+
+def _finish(trials: list[_Trial], inputs: Inputs, stopwatch, forward: float | None) -> None:
+    """Take turns between those that are close, so that a drifting clock rate favours none."""
+    best = min(trial.median for trial in trials)
+    close = [trial for trial in trials if trial.median <= CLEARLY_SLOWER * best]
+    if len(close) == 1:
+        return
+    for _ in range(ROUNDS - 1):
+        if _spent(trials) + sum(trial.median * trial.burst for trial in close) > _budget(best, forward):
+            return
+        for trial in close:
+            trial.times.append(stopwatch(lambda trial=trial: inputs.run(trial.backend), trial.burst))
+
+
+def _spent(trials: list[_Trial]) -> float:
+    """Milliseconds of all measured calls, one for each first call included."""
+    return sum((2 + trial.burst * len(trial.times)) * trial.median for trial in trials)
+
+
+def _budget(best: float, forward: float | None) -> float:
+    return forward or max(LEAST_BUDGET, FORWARD_CALLS * best)
+
+
+def _stopwatch(device: torch.device) -> Callable[[Callable[[], object], int], float]:
+    """A function that runs another one so many times and gives the milliseconds of one."""
+    return _by_events if device.type == "cuda" else _by_clock
+
+
+def _by_events(run: Callable[[], object], times: int) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for _ in range(times):
+        run()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / times
+
+
+def _by_clock(run: Callable[[], object], times: int) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        run()
+    return (time.perf_counter() - start) * 1e3 / times
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
