@@ -1,0 +1,155 @@
+"""The example workflows: sound graphs, our nodes as they are today, and the wiring that the help pages describe."""
+
+import ast
+import json
+
+import pytest
+import wanattn
+from wanattn.tools.make_workflows import FOLDER, WORKFLOWS, render
+
+ROOT = FOLDER.parent
+WIDGETS = {"Combo", "String", "Int", "Float", "Boolean"}
+FILES = sorted(FOLDER.glob("*.json"))
+
+
+def name_of(call: ast.AST) -> str:
+    """io.Combo.Input(...) is Combo.Input."""
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return ""
+    return ast.unparse(call.func).removeprefix("io.")
+
+
+def schema(call: ast.Call) -> tuple[str, list[tuple[str, str]]]:
+    """A node's id and its inputs as (kind, name), read from its io.Schema(...) without running it."""
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    inputs = [
+        (name_of(item).removesuffix(".Input"), item.args[0].value)
+        for item in given["inputs"].elts
+        if name_of(item).endswith(".Input")
+    ]
+    return given["node_id"].value, inputs
+
+
+def schemas() -> dict[str, list[tuple[str, str]]]:
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "nodes").glob("*.py"))
+    calls = (item for tree in trees for item in ast.walk(tree) if name_of(item) == "Schema")
+    return dict(schema(call) for call in calls)
+
+
+SCHEMAS = schemas()
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def graph(request):
+    return json.loads(request.param.read_text(encoding="utf-8"))
+
+
+def nodes_of(graph, kind: str) -> list[dict]:
+    return [node for node in graph["nodes"] if node["type"] == kind]
+
+
+def upstream(graph, node: dict, name: str) -> dict:
+    link = next(slot["link"] for slot in node["inputs"] if slot["name"] == name)
+    source = next(entry[1] for entry in graph["links"] if entry[0] == link)
+    return next(node for node in graph["nodes"] if node["id"] == source)
+
+
+def chain(graph, node: dict, name: str) -> list[str]:
+    """The types that an input's value came through, nearest first."""
+    found = []
+    while any(slot["name"] == name for slot in node["inputs"]):
+        node = upstream(graph, node, name)
+        found.append(node["type"])
+    return found
+
+
+def test_the_files_are_what_the_tool_writes():
+    made = {workflow().name: render(workflow()) for workflow in WORKFLOWS}
+    assert {path.stem: path.read_text(encoding="utf-8") for path in FILES} == made
+
+
+def test_links_agree_with_the_slots_at_both_ends(graph):
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    said_by_outputs = {
+        (link, node["id"], index, slot["type"])
+        for node in graph["nodes"]
+        for index, slot in enumerate(node["outputs"])
+        for link in slot["links"]
+    }
+    said_by_inputs = {
+        (slot["link"], node["id"], index)
+        for node in graph["nodes"]
+        for index, slot in enumerate(node["inputs"])
+        if slot["link"] is not None
+    }
+
+    assert {(link[0], link[1], link[2], link[5]) for link in graph["links"]} == said_by_outputs
+    assert {(link[0], link[3], link[4]) for link in graph["links"]} == said_by_inputs
+    for *_, target, slot, kind in graph["links"]:
+        assert nodes[target]["inputs"][slot]["type"] in (kind, "*")
+
+
+def test_numbers_are_unique_and_counted(graph):
+    node_ids = [node["id"] for node in graph["nodes"]]
+    link_ids = [link[0] for link in graph["links"]]
+
+    assert len(set(node_ids)) == len(node_ids) and max(node_ids) == graph["last_node_id"]
+    assert len(set(link_ids)) == len(link_ids) and max(link_ids) == graph["last_link_id"]
+
+
+def test_our_nodes_have_the_inputs_of_today(graph):
+    ours = [node for node in graph["nodes"] if node["type"].startswith("WanAttn")]
+
+    assert ours
+    for node in ours:
+        inputs = SCHEMAS[node["type"]]
+        links = [name for kind, name in inputs if kind not in WIDGETS]
+        widgets = [name for kind, name in inputs if kind in WIDGETS]
+        assert [slot["name"] for slot in node["inputs"]] == links
+        assert len(node["widgets_values"]) == len(widgets)
+        assert node["properties"]["cnr_id"] == "wanattn"
+        assert node["properties"]["ver"] == wanattn.__version__
+
+
+def test_every_required_link_is_there(graph):
+    for node in graph["nodes"]:
+        missing = [slot["name"] for slot in node["inputs"] if slot["link"] is None]
+        assert missing in ([], ["audio"]), node["type"]
+
+
+def test_every_model_file_says_where_to_get_it(graph):
+    loaders = [node for node in graph["nodes"] if node["type"].endswith("Loader")]
+
+    assert loaders
+    for node in loaders:
+        (file,) = node["properties"]["models"]
+        assert file["name"] == node["widgets_values"][0]
+        assert file["url"].endswith(f"/{file['directory']}/{file['name']}")
+
+
+def test_each_expert_is_patched_watched_and_sampled_in_turn(graph):
+    chains = [chain(graph, node, "model") for node in nodes_of(graph, "KSamplerAdvanced")]
+    ours = ["ModelSamplingSD3", "WanAttnDiagnostics", "WanAttnBackend", "UNETLoader"]
+
+    assert chains == [ours, ours]
+
+
+def test_the_saved_video_comes_after_every_report(graph):
+    (decode,) = nodes_of(graph, "VAEDecode")
+    reports = nodes_of(graph, "WanAttnReport")
+    first = upstream(graph, decode, "samples")
+
+    assert [first["type"], *chain(graph, first, "after")] == ["WanAttnReport"] * 2 + [
+        "KSamplerAdvanced"
+    ]
+    assert len(reports) == 2
+
+
+def test_the_second_sampler_goes_on_where_the_first_stops(graph):
+    first, second = nodes_of(graph, "KSamplerAdvanced")
+    add_noise, _, _, steps, *_, start, end, leftover = first["widgets_values"]
+
+    assert upstream(graph, second, "latent_image") is first
+    assert (add_noise, start, leftover) == ("enable", 0, "enable")
+    assert second["widgets_values"][0] == "disable"
+    assert second["widgets_values"][7:9] == [end, steps]
