@@ -6,8 +6,12 @@ import torch
 
 
 def split_heads(x: torch.Tensor, head_dim: int) -> torch.Tensor:
-    return x.unflatten(-1, (-1, head_dim)).transpose(1, 2)  # B N (H D) -> B H N D
+    batch, tokens, width = x.shape
+    return x.view(batch, tokens, width // head_dim, head_dim).transpose(
+        1, 2
+    )  # B N (H D) -> B H N D
 
 
 def merge_heads(x: torch.Tensor) -> torch.Tensor:
-    return x.transpose(1, 2).flatten(-2)  # B H N D -> B N (H D)
+    batch, heads, tokens, head_dim = x.shape
+    return x.transpose(1, 2).reshape(batch, tokens, heads * head_dim)  # B H N D -> B N (H D)

@@ -142,9 +142,13 @@ def ran(model) -> dict[str, int]:
 
 
 def print_tables(results: dict) -> None:
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}")
+    print(
+        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}"
+    )
     for size, cases in results.items():
-        print(f"\n| {size} | s | spread | speed-up | peak GiB | rel. difference | ran |\n|---|---|---|---|---|---|---|")
+        print(
+            f"\n| {size} | s | spread | speed-up | peak GiB | rel. difference | ran |\n|---|---|---|---|---|---|---|"
+        )
         for case, row in cases.items():
             print(
                 f"| {case} | {row['seconds']:.3f} | {row['spread']:.1%} | {row['speedup']:.2f}x "

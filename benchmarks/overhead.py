@@ -35,7 +35,9 @@ def main() -> None:
     for name, microseconds in medians.items():
         print(f"{name}: {microseconds:.1f} us a call")
     first, second = medians.values()
-    print(f"cost of the patch: {second - first:.1f} us a call (torch {torch.__version__}, {options.device})")
+    print(
+        f"cost of the patch: {second - first:.1f} us a call (torch {torch.__version__}, {options.device})"
+    )
 
 
 def direct(qkv):

@@ -20,7 +20,10 @@ def load_host(folder: Path, cpu: bool) -> None:
     """Make a ComfyUI importable; its own folders win over equal names here."""
     if not (folder / "comfy").is_dir():
         raise SystemExit(f"no ComfyUI in '{folder}'; name its folder with --comfyui")
-    sys.path[:] = [str(folder), *(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT)]
+    sys.path[:] = [
+        str(folder),
+        *(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT),
+    ]
     from comfy.cli_args import args
 
     args.cpu = cpu

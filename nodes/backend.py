@@ -49,6 +49,7 @@ class WanAttnBackend(io.ComfyNode):
                 )
             ],
             hidden=[io.Hidden.unique_id],
+            not_idempotent=True,  # else the host hands the output of an equal node, with its id, to this one
         )
 
     @classmethod

@@ -25,6 +25,7 @@ class WanAttnDiagnostics(io.ComfyNode):
             ],
             outputs=[io.Model.Output(tooltip="The same model, watched.")],
             hidden=[io.Hidden.unique_id],
+            not_idempotent=True,  # else the host hands the output of an equal node, with its id, to this one
         )
 
     @classmethod

@@ -9,7 +9,7 @@ import warnings
 
 import torch
 import torch.nn.functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.backends import cuda
 
 from ..call import Call
 from ..environment import Environment
@@ -23,11 +23,18 @@ TOLERANCE = {
     torch.bfloat16: 1e-2,
 }
 LARGEST_BATCH = 2**15  # fused CUDA kernels give wrong results or errors a little above
-# The flags behind sdpa_kernel belong to the whole process: two threads inside it at once leave them wrong for good.
+# What torch's sdpa_kernel sets, without the cost of its context manager.
+SWITCHES = {
+    "flash": (cuda.flash_sdp_enabled, cuda.enable_flash_sdp),
+    "efficient": (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp),
+    "cudnn": (cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp),
+    "math": (cuda.math_sdp_enabled, cuda.enable_math_sdp),
+}
+# The switches belong to the whole process: two threads at them at once leave them wrong for good.
 _flags = threading.Lock()
 
 
-def _run(kernel: SDPBackend, q, k, v, mask=None, scale=None) -> torch.Tensor:
+def _run(kernel: str, q, k, v, mask=None, scale=None) -> torch.Tensor:
     try:
         return _attend(kernel, q, k, v, mask, scale)
     except RuntimeError as error:
@@ -36,13 +43,20 @@ def _run(kernel: SDPBackend, q, k, v, mask=None, scale=None) -> torch.Tensor:
         raise Refused(_torch_reasons(kernel, q, k, v, mask, scale) or [str(error)]) from error
 
 
-def _attend(kernel: SDPBackend, q, k, v, mask, scale) -> torch.Tensor:
+def _attend(kernel: str, q, k, v, mask, scale) -> torch.Tensor:
     grouped = {"enable_gqa": True} if k.shape[1] != q.shape[1] else {}
-    with _flags, sdpa_kernel([kernel]):
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, **grouped)
+    with _flags:
+        before = [enabled() for enabled, _ in SWITCHES.values()]
+        for name, (_, enable) in SWITCHES.items():
+            enable(name == kernel)
+        try:
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, **grouped)
+        finally:
+            for (_, enable), was in zip(SWITCHES.values(), before, strict=True):
+                enable(was)
 
 
-def _torch_reasons(kernel: SDPBackend, q, k, v, mask, scale) -> list[str]:
+def _torch_reasons(kernel: str, q, k, v, mask, scale) -> list[str]:
     """Ask again, now listening: torch says why it refuses in warnings."""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -133,13 +147,11 @@ def math_refusals(call: Call, environment: Environment) -> list[str]:
     ]
 
 
-def _backend(name, label, kernel, refusals) -> Backend:
-    return Backend(name, label, refusals, functools.partial(_run, kernel), TOLERANCE)
+def _backend(name: str, label: str, refusals) -> Backend:
+    return Backend(name, label, refusals, functools.partial(_run, name), TOLERANCE)
 
 
-FLASH = _backend("flash", "FlashAttention", SDPBackend.FLASH_ATTENTION, flash_refusals)
-EFFICIENT = _backend(
-    "efficient", "mem-efficient", SDPBackend.EFFICIENT_ATTENTION, efficient_refusals
-)
-CUDNN = _backend("cudnn", "cuDNN", SDPBackend.CUDNN_ATTENTION, cudnn_refusals)
-MATH = _backend("math", "math", SDPBackend.MATH, math_refusals)
+FLASH = _backend("flash", "FlashAttention", flash_refusals)
+EFFICIENT = _backend("efficient", "mem-efficient", efficient_refusals)
+CUDNN = _backend("cudnn", "cuDNN", cudnn_refusals)
+MATH = _backend("math", "math", math_refusals)

@@ -4,7 +4,6 @@ import threading
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend
 from wanattn.attention.backends import BACKENDS, Refused
 from wanattn.attention.backends.sdpa import _run
 from wanattn.attention.evidence import watch
@@ -118,7 +117,7 @@ def test_grouped_query_attention_repeats_the_key_heads(tensors):
 
 def test_a_kernel_that_torch_does_not_have_is_a_refusal(tensors):
     with pytest.raises(Refused, match="No viable backend"):
-        _run(SDPBackend.EFFICIENT_ATTENTION, *tensors())
+        _run("efficient", *tensors())
 
 
 def test_threads_get_their_own_kernel_and_the_flags_stay_as_they_were(tensors):
