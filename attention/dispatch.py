@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from . import evidence
 from .backends import Refused
 from .call import Call
 from .environment import Environment, probe
+from .evidence import Sighting
 from .forward import Forward
 from .policy import Choice, NoBackend, Policy, choose
 from .record import Record
@@ -27,6 +29,7 @@ class Plan:
     choice: Choice
     failed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     error: Exception | None = None
+    sighting: Sighting | None = None
 
 
 class Dispatcher:
@@ -48,17 +51,34 @@ class Dispatcher:
         plan = self._plan(q, k, v, mask, forward)
         while plan.choice.backend is not None:
             backend = plan.choice.backend
-            start = forward.start(q.device)
+            record = self._record(plan, backend.name, forward, block)
             try:
-                result = backend.run(q, k, v, mask, scale)
+                result = self._attend(
+                    plan,
+                    functools.partial(backend.run, q, k, v, mask, scale),
+                    record,
+                    forward,
+                    q.device,
+                )
             except Exception as error:  # the one place where a kernel may fail
                 self._fail(plan, backend.name, error)
                 continue
-            record = self._record(plan, backend.name, forward, block)
-            forward.stop(start, q.device, record)
             forward.add(record)
             return result
         raise NoBackend(plan.call, self.policy, plan.choice.rejected) from plan.error
+
+    def _attend(
+        self, plan: Plan, run: Callable[[], torch.Tensor], record: Record, forward: Forward, device
+    ) -> torch.Tensor:
+        if forward.proof in ("", "off") or (forward.proof == "sample" and plan.sighting):
+            result = forward.timed(run, device, record)
+        else:
+            result, plan.sighting = evidence.watch(run, device)
+            if plan.sighting:
+                record.evidence, record.milliseconds = "profiled", plan.sighting.milliseconds
+        if plan.sighting:
+            _confront(record, plan.sighting)
+        return result
 
     def _plan(self, q, k, v, mask, forward: Forward) -> Plan:
         role = forward.role(q.shape[2], k.shape[2])
@@ -87,16 +107,28 @@ class Dispatcher:
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
         plan.choice = choose(plan.call, self.environment, self.policy, plan.failed)
+        plan.sighting = None
+
+
+def _confront(record: Record, sighting: Sighting) -> None:
+    """Put what the profiler saw into the record; where it contradicts the backend, what was seen counts."""
+    record.sighting = sighting
+    if sighting.contradicts(record.active):
+        seen = sighting.name or "no attention operator of torch"
+        contradiction = f"{record.active} was forced, but the profiler saw {seen}"
+        record.reason = "; ".join(filter(None, (record.reason, contradiction)))
+        record.active, record.mismatch = sighting.name or "unknown", True
 
 
 class Observer:
     """Leaves calls to a function that the pack does not know, and tells what it ran.
 
-    One call of each kind is profiled until `reset`; the others of that kind take over what was seen.
+    One call of each kind is profiled until `reset`, unless the forward asks for more or for none; the others
+    of that kind take over what was seen.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[Call, evidence.Sighting] = {}
+        self._seen: dict[Call, Sighting] = {}
 
     def reset(self) -> None:
         self._seen.clear()
@@ -115,24 +147,30 @@ class Observer:
         device = torch.device(call.device)
         wish = forward.wish or "host"
         record = Record(call, wish, name, "host", reason, forward.step, block, forward.cond)
-        if call in self._seen:
-            start = forward.start(device)
-            result = function()
-            forward.stop(start, device, record)
-        else:
-            result = self._watch(call, function)  # not timed: the profiler costs milliseconds
+        result = self._attend(call, function, record, forward, device)
         if forward.handled:  # an override of ours further down took the call and recorded it
             return result
         if sighting := self._seen.get(call):
-            record.active = "+".join(sighting.backends) or name
-            record.evidence = "profiled"
+            record.active = sighting.name or name
+            record.evidence, record.sighting = "profiled", sighting
         forward.add(record)
         return result
 
-    def _watch(self, call: Call, function: Callable[[], torch.Tensor]) -> torch.Tensor:
-        result, sighting = evidence.watch(function)
-        if sighting is not None:
+    def _attend(
+        self,
+        call: Call,
+        function: Callable[[], torch.Tensor],
+        record: Record,
+        forward: Forward,
+        device,
+    ) -> torch.Tensor:
+        seen = forward.proof != "every call" and call in self._seen
+        if seen or forward.proof == "off":
+            return forward.timed(function, device, record)
+        result, sighting = evidence.watch(function, device)
+        if sighting:
             self._seen[call] = sighting
+            record.milliseconds = sighting.milliseconds
         return result
 
 

@@ -1,4 +1,4 @@
-"""What really executed: the operator that the profiler saw.
+"""What really executed: the operators and device kernels that the profiler saw.
 
 A dispatch mode sees only the composite operator under inference mode; the profiler sees the real one.
 """
@@ -6,13 +6,15 @@ A dispatch mode sees only the composite operator under inference mode; the profi
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch._C._autograd import _profiler_enabled
+from torch._C._autograd import DeviceType, _profiler_enabled
 from torch.profiler import ProfilerActivity, profile
 
+PROOFS = ("off", "sample", "every call")
 OPERATORS = {
     "aten::_scaled_dot_product_flash_attention": "flash",
     "aten::_scaled_dot_product_flash_attention_for_cpu": "flash",
@@ -22,28 +24,67 @@ OPERATORS = {
     "aten::_scaled_dot_product_attention_math_for_mps": "math",
     "aten::_scaled_dot_product_fused_attention_overrideable": "overrideable",
 }
+COPIES = ("Memcpy", "Memset")
 _profiler = threading.Lock()  # torch allows one profiler a process
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What the profiler saw in one call: SDPA backends by name, and every operator that did work."""
+    """What the profiler saw in one call: SDPA backends by name, every operator, every kernel on the device.
+
+    `milliseconds` is the time of the kernels on a GPU, of the call itself on a CPU.
+    """
 
     backends: tuple[str, ...]
     operators: tuple[str, ...]
+    kernels: tuple[str, ...] = ()
+    milliseconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The SDPA backends as one word, empty if none ran."""
+        return "+".join(self.backends)
+
+    def contradicts(self, backend: str) -> bool:
+        """Whether something other than `backend` ran; other packages' kernels must show no SDPA at all."""
+        expected = (backend,) if backend in OPERATORS.values() else ()
+        return self.backends != expected
 
 
-def watch(run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Sighting | None]:
+def watch(
+    run: Callable[[], torch.Tensor], device: torch.device
+) -> tuple[torch.Tensor, Sighting | None]:
     """Run under the profiler; return the result and what was seen, None if another profiler is at work."""
     if not _profiler.acquire(blocking=False):
         return run(), None
     try:
         if _profiler_enabled():
             return run(), None
-        with profile(activities=[ProfilerActivity.CPU], acc_events=True) as session:
+        activities = [ProfilerActivity.CPU]
+        if device.type == "cuda":
+            activities.append(ProfilerActivity.CUDA)
+        with profile(activities=activities, acc_events=True) as session:
+            start = time.perf_counter()
             result = run()
-        names = sorted({event.name for event in session.events() or () if "::" in event.name})
-        backends = sorted({OPERATORS[name] for name in names if name in OPERATORS})
-        return result, Sighting(tuple(backends), tuple(names))
+            seconds = time.perf_counter() - start
+        return result, _sighting(session.events() or (), seconds, device)
     finally:
         _profiler.release()
+
+
+def _sighting(events, seconds: float, device: torch.device) -> Sighting:
+    kernels = [event for event in events if event.device_type == DeviceType.CUDA]
+    kernels = [event for event in kernels if not event.name.startswith(COPIES)]
+    operators = sorted({event.name for event in events if "::" in event.name} - _names(kernels))
+    backends = sorted({OPERATORS[name] for name in operators if name in OPERATORS})
+    spent = sum(event.time_range.elapsed_us() for event in kernels) / 1e3
+    return Sighting(
+        tuple(backends),
+        tuple(operators),
+        tuple(sorted(_names(kernels))),
+        spent if device.type == "cuda" else seconds * 1e3,
+    )
+
+
+def _names(events) -> set[str]:
+    return {event.name for event in events}

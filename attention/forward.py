@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,19 +11,20 @@ if TYPE_CHECKING:
 
     from .record import Record
     from .recorder import Recorder
-    from .stopwatch import Start
 
 
 @dataclass(slots=True)
 class Forward:
     """Step and conditioning of one forward, and who records its calls.
 
-    `wish` is the backend that the user asked for, empty where nothing was asked. `text_len` and `image_len` are the token counts of the two kinds of context, where they are known.
+    `wish` is the backend that the user asked for, empty where nothing was asked; `proof` how
+    much is profiled, one of evidence.PROOFS, empty for what each kind of call needs. `text_len` and `image_len` are the token counts of the two kinds of context, where they are known.
     """
 
     step: int | None = None
     cond: str = ""
     wish: str = ""
+    proof: str = ""
     text_len: int | None = None
     image_len: int | None = None
     recorders: list[Recorder] = field(default_factory=list)
@@ -42,12 +44,17 @@ class Forward:
             return "image"
         return "text" if self.text_len is None else "other"
 
-    def start(self, device: torch.device) -> Start:
-        return self.recorders[0].stopwatch.start(device) if self.recorders else None
-
-    def stop(self, start: Start, device: torch.device, record: Record) -> None:
-        if self.recorders:
-            self.recorders[0].stopwatch.stop(start, device, record)
+    def timed(
+        self, run: Callable[[], torch.Tensor], device: torch.device, record: Record
+    ) -> torch.Tensor:
+        """Run, and have the time put into the record once the device has passed the call."""
+        if not self.recorders:
+            return run()
+        stopwatch = self.recorders[0].stopwatch
+        start = stopwatch.start(device)
+        result = run()
+        stopwatch.stop(start, device, record)
+        return result
 
     def add(self, record: Record) -> None:
         self.handled = True

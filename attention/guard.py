@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-SEATS = 1024  # guarded calls of one forward on one device; later ones go unguarded
+SEATS = 1024  # guarded calls on one device before the sums are sent early
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,9 @@ class Guard:
 
     def __init__(self) -> None:
         self._sheets: dict[torch.device, _Sheet] = {}
-        self._travelling: deque[tuple[torch.Tensor, torch.cuda.Event | None, list[Suspect]]] = deque()
+        self._travelling: deque[tuple[torch.Tensor, torch.cuda.Event | None, list[Suspect]]] = (
+            deque()
+        )
 
     def watch(self, out: torch.Tensor, suspect: Suspect) -> None:
         sheet = self._sheets.get(out.device)
@@ -44,10 +46,11 @@ class Guard:
             with torch.inference_mode(False):  # written in and out of inference mode
                 sums = torch.zeros(SEATS, dtype=torch.float32, device=out.device)
             sheet = self._sheets[out.device] = _Sheet(sums, [])
-        if len(sheet.suspects) < SEATS:
-            seat = sheet.sums[len(sheet.suspects)]
-            sheet.suspects.append(suspect)
-            torch.sum(out.detach(), dim=tuple(range(out.ndim)), dtype=torch.float32, out=seat)
+        if len(sheet.suspects) == SEATS:
+            self.send()
+        seat = sheet.sums[len(sheet.suspects)]
+        sheet.suspects.append(suspect)
+        torch.sum(out.detach(), dim=tuple(range(out.ndim)), dtype=torch.float32, out=seat)
 
     def send(self) -> None:
         """Call at the end of a forward."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 import time
@@ -9,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .evidence import Sighting
 from .record import Record
 from .stopwatch import Stopwatch
 
@@ -26,9 +28,9 @@ class Run:
     seconds: float = 0.0
     step_starts: dict[int, float] = field(default_factory=dict)
     peak_bytes: int | None = None
-    counts: Counter[tuple[str, str, str]] = field(
-        default_factory=Counter
-    )  # requested, active, reason
+    mismatches: int = 0
+    # calls by requested, active, reason
+    counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -48,13 +50,18 @@ class Tally:
     times: list[float] = field(default_factory=list)
     evidence: set[str] = field(default_factory=set)
     reasons: set[str] = field(default_factory=set)
+    sighting: Sighting | None = None
+    mismatch: bool = False
 
     def copy(self) -> Tally:
-        return Tally(self.calls, self.times[:], set(self.evidence), set(self.reasons))
+        sets = {"evidence": set(self.evidence), "reasons": set(self.reasons)}
+        return dataclasses.replace(self, times=self.times[:], **sets)
 
     def add(self, record: Record) -> None:
         self.calls += 1
         self.evidence.add(record.evidence)
+        self.sighting = record.sighting or self.sighting
+        self.mismatch |= record.mismatch
         if record.reason:
             self.reasons.add(record.reason)
         if record.milliseconds is not None:
@@ -129,6 +136,7 @@ class Recorder:
                 self.runs.append(Run(1))
             run = self.runs[-1]
             run.counts[record.requested, record.active, record.reason] += 1
+            run.mismatches += record.mismatch
             self._calls.append((run.number, record))
             if len(self._calls) > self.limit:
                 self._drop()

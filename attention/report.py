@@ -40,6 +40,7 @@ def payload(
         "totals": _totals(counts),
         "calls": counts.total(),
         "dropped": snapshot.dropped,
+        "mismatches": sum(run.mismatches for run in snapshot.runs),
         "fallbacks": _fallbacks(counts),
         "runs": [_run(run) for run in snapshot.runs],
         "rows": [rows[position] for position in order],
@@ -98,6 +99,9 @@ def _row(key: tuple, tally: Tally) -> dict:
         "milliseconds_total": _rounded(sum(tally.times)) if tally.times else None,
         "tflops": _rounded(call.flops / median / 1e9) if median else None,
         "reasons": sorted(tally.reasons),
+        "mismatch": tally.mismatch,
+        "operators": list(tally.sighting.operators) if tally.sighting else [],
+        "kernels": list(tally.sighting.kernels) if tally.sighting else [],
     }
 
 
@@ -181,6 +185,11 @@ def _headline(report: dict) -> str:
     reasons = [
         f"! {f['calls']} calls ran {f['active']}: {f['reason']}" for f in report["fallbacks"]
     ]
+    if report["mismatches"]:
+        count = report["mismatches"]
+        reasons.insert(
+            0, f"! MISMATCH: in {count} calls the profiler saw another backend than was forced"
+        )
     return "\n".join([headline, *reasons])
 
 

@@ -74,13 +74,15 @@ class Timings:
         self.machine = machine
         self.problem = ""
         self._lock = threading.Lock()
-        self._known: dict[str, dict[str, Timing]] | None = None if path else {}
+        self._known: dict[str, dict[str, Timing]] = {}
+        self._loaded = path is None
 
     def read(self, call: Call) -> dict[str, Timing]:
         """By backend name; empty where nothing was measured."""
         with self._lock:
-            if self._known is None:
-                self._known = self._load().get(self.machine, {})
+            if self.path and not self._loaded:
+                self._known = self._load(self.path).get(self.machine, {})
+                self._loaded = True
             return dict(self._known.get(key_of(call), {}))
 
     def write(self, call: Call, timings: Mapping[str, Timing]) -> None:
@@ -89,40 +91,40 @@ class Timings:
         with self._lock:
             self._known.setdefault(key_of(call), {}).update(timings)
             if self.path:
-                self._save()
+                self._save(self.path)
 
-    def _load(self) -> dict[str, dict[str, dict[str, Timing]]]:
+    def _load(self, path: Path) -> dict[str, dict[str, dict[str, Timing]]]:
         try:
-            return parse(self.path.read_text(encoding="utf-8"))
+            return parse(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         except OSError as error:
-            self._tell(f"{self.path} cannot be read ({error}); timings are measured anew")
+            self._tell(f"{path} cannot be read ({error}); timings are measured anew")
         except ValueError as error:
-            self._set_aside(error)
+            self._set_aside(path, error)
         return {}
 
-    def _set_aside(self, error: ValueError) -> None:
+    def _set_aside(self, path: Path, error: ValueError) -> None:
         """Keep the file for whoever wants to know, out of the way."""
-        aside = self.path.with_name(f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
         try:
-            os.replace(self.path, aside)
+            os.replace(path, aside)
         except OSError as failure:
-            self._tell(f"{self.path}: {error}; it cannot be moved away either ({failure})")
+            self._tell(f"{path}: {error}; it cannot be moved away either ({failure})")
         else:
-            self._tell(f"{self.path}: {error}; moved to {aside.name}, timings are measured anew")
+            self._tell(f"{path}: {error}; moved to {aside.name}, timings are measured anew")
 
-    def _save(self) -> None:
+    def _save(self, path: Path) -> None:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(self.path.with_name(self.path.name + ".lock")):
-                machines = self._load()  # another process may have added to it
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(path.with_name(path.name + ".lock")):
+                machines = self._load(path)  # another process may have added to it
                 mine = machines.setdefault(self.machine, {})
                 for key, timings in self._known.items():
                     mine.setdefault(key, {}).update(timings)
-                _replace(self.path, render(machines))
+                _replace(path, render(machines))
         except OSError as error:
-            self._tell(f"{self.path} cannot be written ({error}); timings are kept in memory only")
+            self._tell(f"{path} cannot be written ({error}); timings are kept in memory only")
 
     def _tell(self, problem: str) -> None:
         if problem != self.problem:
@@ -133,7 +135,8 @@ class Timings:
 def render(machines: Mapping[str, Mapping[str, Mapping[str, Timing]]]) -> str:
     plain = {
         machine: {
-            key: {name: asdict(timing) for name, timing in timings.items()} for key, timings in keys.items()
+            key: {name: asdict(timing) for name, timing in timings.items()}
+            for key, timings in keys.items()
         }
         for machine, keys in machines.items()
     }
@@ -153,7 +156,10 @@ def parse(text: str) -> dict[str, dict[str, dict[str, Timing]]]:
         raise ValueError(f"schema {document.get('schema')!r}, needs {SCHEMA}")
     return {
         machine: {
-            key: {name: _timing(value, f"{key}, {name}") for name, value in _table(timings, key).items()}
+            key: {
+                name: _timing(value, f"{key}, {name}")
+                for name, value in _table(timings, key).items()
+            }
             for key, timings in _table(keys, machine).items()
         }
         for machine, keys in _table(document.get("machines"), "machines").items()
@@ -171,7 +177,11 @@ def _timing(value: object, where: str) -> Timing:
     if set(table) != {field.name for field in fields(Timing)}:
         raise ValueError(f"{where} has the fields {', '.join(sorted(table)) or 'none'}")
     milliseconds, first, error = table["milliseconds"], table["first"], table["error"]
-    if not (_positive(milliseconds) and _positive(first) and (error is None or _positive(error, or_zero=True))):
+    if not (
+        _positive(milliseconds)
+        and _positive(first)
+        and (error is None or _positive(error, or_zero=True))
+    ):
         raise ValueError(f"{where} holds a number that no measurement gives")
     if not isinstance(table["version"], str):
         raise ValueError(f"{where} has version {table['version']!r}, needs text")

@@ -13,11 +13,14 @@ import torch
 from .backends import Backend
 from .call import Call
 
-FORWARD_CALLS = 30  # attention calls of one kind in a forward: the 5B model's blocks, the fewest of Wan 2.2
+FORWARD_CALLS = (
+    30  # attention calls of one kind in a forward: the 5B model's blocks, the fewest of Wan 2.2
+)
 LEAST_BUDGET = 50.0  # milliseconds; no forward of a Wan model is shorter
 CLEARLY_SLOWER = 1.15
 ROUNDS = 5
 BURST = 2.0  # milliseconds of work that make host overhead vanish from a measurement
+STEADY = 50.0  # milliseconds; shorter measurements are made twice before a backend is dropped
 CHECKED_HEADS = 4
 CHECKED_ROWS = 32
 
@@ -64,57 +67,73 @@ class _Trial:
     burst: int = 1
 
     @property
-    def median(self) -> float:
-        return statistics.median(self.times)
+    def milliseconds(self) -> float:
+        """The lower of two, since disturbances only add; the median of more."""
+        return statistics.median(self.times) if len(self.times) > 2 else min(self.times)
+
+    @property
+    def spent(self) -> float:
+        """Milliseconds of all its calls, the first one without what it built."""
+        return (2 + self.burst * (len(self.times) - 1)) * self.milliseconds
 
     def measurement(self) -> Measurement:
-        return Measurement(self.backend.name, self.median, self.first, self.error)
+        return Measurement(self.backend.name, self.milliseconds, self.first, self.error)
 
 
 def tune(
-    call: Call, backends: Sequence[Backend], inputs: Inputs, forward_milliseconds: float | None = None
+    call: Call,
+    backends: Sequence[Backend],
+    inputs: Inputs,
+    forward_milliseconds: float | None = None,
 ) -> list[Measurement]:
     """Measure each backend, fastest first, those that must not be used last.
 
     The timed part stays below one forward: `forward_milliseconds` where it is known, else what the attention
     calls of one forward take at least. First calls are not counted in it, since they build plans and compile.
     """
-    stopwatch = _stopwatch(inputs.q.device)
+    stopwatch = timer_for(inputs.q.device)
     expected = Expected(inputs)
     trials: list[_Trial] = []
     failures: list[Measurement] = []
     for backend in backends:
-        best = min((trial.median for trial in trials), default=None)
+        best = min((trial.milliseconds for trial in trials), default=None)
         if best is not None and _spent(trials) > _budget(best, forward_milliseconds):
-            failures.append(Measurement(backend.name, refusal="not timed, the time of one forward is used up"))
+            failures.append(
+                Measurement(backend.name, refusal="not timed, the time of one forward is used up")
+            )
             continue
         outcome = _try(backend, call, inputs, expected, stopwatch)
-        (trials if isinstance(outcome, _Trial) else failures).append(outcome)
+        if isinstance(outcome, Measurement):
+            failures.append(outcome)
+        else:
+            trials.append(outcome)
     if trials:
         _finish(trials, inputs, stopwatch, forward_milliseconds)
-    trials.sort(key=lambda trial: trial.median)
+    trials.sort(key=lambda trial: trial.milliseconds)
     return [*(trial.measurement() for trial in trials), *failures]
 
 
 def check(call: Call, backend: Backend, inputs: Inputs) -> Measurement:
     """Run once and compare; for timings that were made on another model's tensors."""
-    outcome = _first(backend, call, inputs, Expected(inputs), _stopwatch(inputs.q.device))
+    outcome = _first(backend, call, inputs, Expected(inputs), timer_for(inputs.q.device))
     if isinstance(outcome, _Trial):
         return Measurement(backend.name, None, outcome.first, outcome.error)
     return outcome
 
 
-def describe(call: Call, measurements: Sequence[Measurement], labels: Callable[[str], str] = str) -> str:
+def describe(
+    call: Call, measurements: Sequence[Measurement], labels: Callable[[str], str] = str
+) -> str:
     """What was found, fastest first: `self 82,992: cuDNN 240 ms, flash 396 ms (1.65x slower)`."""
-    usable = sorted((m for m in measurements if m.usable), key=lambda m: m.milliseconds)
+    times = sorted((m.milliseconds, m.backend) for m in measurements if m.milliseconds and m.usable)
     parts = []
-    for measurement in usable:
-        text = f"{labels(measurement.backend)} {_milliseconds(measurement.milliseconds)}"
-        if parts:
-            text += f" ({measurement.milliseconds / usable[0].milliseconds:.2f}x slower)"
-        parts.append(text)
+    for milliseconds, backend in times:
+        slower = f" ({milliseconds / times[0][0]:.2f}x slower)" if parts else ""
+        parts.append(f"{labels(backend)} {_milliseconds(milliseconds)}{slower}")
     parts += [f"{labels(m.backend)} not used: {m.refusal}" for m in measurements if m.refusal]
-    lengths = f"{call.q_len:,}" if call.q_len == call.kv_len else f"{call.q_len:,} x {call.kv_len:,}"
+    lengths = (
+        f"{call.q_len:,}" if call.q_len == call.kv_len else f"{call.q_len:,} x {call.kv_len:,}"
+    )
     return f"{call.role} {lengths}: {', '.join(parts)}"
 
 
@@ -127,8 +146,12 @@ class Expected:
     def __init__(self, inputs: Inputs) -> None:
         q, k = inputs.q, inputs.k
         batch, heads, tokens, _ = q.shape
-        self._rows = torch.linspace(0, tokens - 1, min(tokens, CHECKED_ROWS), device=q.device).long()
-        places = torch.linspace(0, batch * heads - 1, min(batch * heads, CHECKED_HEADS)).long().tolist()
+        self._rows = torch.linspace(
+            0, tokens - 1, min(tokens, CHECKED_ROWS), device=q.device
+        ).long()
+        places = (
+            torch.linspace(0, batch * heads - 1, min(batch * heads, CHECKED_HEADS)).long().tolist()
+        )
         self._places = [divmod(place, heads) for place in places]
         self._group = heads // k.shape[1]
         self._dtype = torch.float64 if q.device.type in ("cpu", "cuda") else torch.float32
@@ -153,12 +176,9 @@ class Expected:
         scale = inputs.q.shape[-1] ** -0.5 if inputs.scale is None else inputs.scale
         scores = query @ key.T * scale
         if inputs.mask is not None:
-            scores = _masked(scores, self._mask_rows(inputs, batch, head))
+            shape = (*inputs.q.shape[:3], inputs.k.shape[2])
+            scores = _masked(scores, inputs.mask.broadcast_to(shape)[batch, head][self._rows])
         return torch.softmax(scores, dim=-1) @ value
-
-    def _mask_rows(self, inputs: Inputs, batch: int, head: int) -> torch.Tensor:
-        shape = (*inputs.q.shape[:3], inputs.k.shape[2])
-        return inputs.mask.broadcast_to(shape)[batch, head][self._rows]
 
 
 def _masked(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -168,13 +188,14 @@ def _masked(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _try(backend, call, inputs, expected, stopwatch) -> _Trial | Measurement:
-    """First call, check, one measurement."""
+    """First call, check, one measurement or two."""
     outcome = _first(backend, call, inputs, expected, stopwatch)
     if isinstance(outcome, _Trial):
         single = stopwatch(lambda: inputs.run(backend), 1)
-        outcome.burst = max(1, min(20, math.ceil(BURST / single)))
-        repeated = stopwatch(lambda: inputs.run(backend), outcome.burst) if outcome.burst > 1 else single
-        outcome.times.append(repeated)
+        outcome.burst = max(1, min(20, math.ceil(BURST / max(single, 1e-3))))
+        outcome.times.append(single)
+        if single < STEADY:
+            outcome.times.append(stopwatch(lambda: inputs.run(backend), outcome.burst))
     return outcome
 
 
@@ -205,27 +226,30 @@ def _inaccuracy(backend: Backend, call: Call, error: float | None) -> str:
 
 def _finish(trials: list[_Trial], inputs: Inputs, stopwatch, forward: float | None) -> None:
     """Take turns between those that are close, so that a drifting clock rate favours none."""
-    best = min(trial.median for trial in trials)
-    close = [trial for trial in trials if trial.median <= CLEARLY_SLOWER * best]
+    best = min(trial.milliseconds for trial in trials)
+    close = [trial for trial in trials if trial.milliseconds <= CLEARLY_SLOWER * best]
     if len(close) == 1:
         return
     for _ in range(ROUNDS - 1):
-        if _spent(trials) + sum(trial.median * trial.burst for trial in close) > _budget(best, forward):
+        if _spent(trials) + sum(trial.milliseconds * trial.burst for trial in close) > _budget(
+            best, forward
+        ):
             return
         for trial in close:
-            trial.times.append(stopwatch(lambda trial=trial: inputs.run(trial.backend), trial.burst))
+            trial.times.append(
+                stopwatch(lambda trial=trial: inputs.run(trial.backend), trial.burst)
+            )
 
 
 def _spent(trials: list[_Trial]) -> float:
-    """Milliseconds of all measured calls, one for each first call included."""
-    return sum((2 + trial.burst * len(trial.times)) * trial.median for trial in trials)
+    return sum(trial.spent for trial in trials)
 
 
 def _budget(best: float, forward: float | None) -> float:
     return forward or max(LEAST_BUDGET, FORWARD_CALLS * best)
 
 
-def _stopwatch(device: torch.device) -> Callable[[Callable[[], object], int], float]:
+def timer_for(device: torch.device) -> Callable[[Callable[[], object], int], float]:
     """A function that runs another one so many times and gives the milliseconds of one."""
     return _by_events if device.type == "cuda" else _by_clock
 

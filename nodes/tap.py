@@ -49,6 +49,7 @@ class Tap:
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
         """Bracket one sampler run; what was recorded stays when it is interrupted or fails."""
         self._sigmas = sigmas.tolist()
+        self._watch.previous = None
         for override in filter(None, (self._watch, self.override)):
             override.reset()
         context = get_executing_context()
@@ -134,6 +135,8 @@ class Tap:
             notes.append(f"replaced the override {self.override.replaced}")
         if self._ahead:
             notes.append(f"{self._ahead} was wired after this node and is asked first")
+        elif self._watch.previous:
+            notes.append(f"calls go through the override {name_of(self._watch.previous)}")
         return notes
 
     def show(self) -> None:

@@ -100,7 +100,7 @@ def _attention_in_float64(q, k, v, mask):
 @pytest.mark.parametrize("name", ["flash", "math"])
 def test_the_profiler_sees_the_kernel_that_was_forced(tensors, name):
     with torch.inference_mode():
-        _, sighting = watch(lambda: BACKENDS[name].run(*tensors()))
+        _, sighting = watch(lambda: BACKENDS[name].run(*tensors()), torch.device("cpu"))
 
     assert sighting.backends == (name,)
 

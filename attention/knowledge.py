@@ -1,0 +1,68 @@
+"""How fast and how exact each backend is for a call: from this session, from the file, or measured now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .backends import Backend
+from .backends.kernel import Kernel
+from .call import Call
+from .timings import Timing, Timings, key_of
+from .tuner import Inputs, Measurement, check, tune
+
+
+class Knowledge:
+    """One model's view. `timings_of` gives the timings of a device, shared by all models.
+
+    Speeds are taken over from the file. The error of an approximate backend is not: it depends on the model's own
+    tensors, so it is measured once a model. Refusals are kept for this session only.
+    """
+
+    def __init__(self, timings_of: Callable[[str], Timings]) -> None:
+        self._timings_of = timings_of
+        self._found: dict[tuple[str, str], Measurement] = {}
+
+    def of(self, call: Call, backends: Sequence[Backend], inputs: Inputs) -> dict[str, Measurement]:
+        """A measurement of each of these backends by name; all of them accept the call."""
+        self._remember(call, backends, inputs)
+        new = [backend for backend in backends if (key_of(call), backend.name) not in self._found]
+        if new:
+            found = tune(call, new, inputs)
+            self._keep(call, {backend.name: backend for backend in new}, found)
+        return {backend.name: self._found[key_of(call), backend.name] for backend in backends}
+
+    def _remember(self, call: Call, backends: Sequence[Backend], inputs: Inputs) -> None:
+        known = self._timings_of(call.device).read(call)
+        for backend in backends:
+            timing = known.get(backend.name)
+            place = (key_of(call), backend.name)
+            if timing is None or place in self._found or timing.version != _version(backend):
+                continue
+            checked = None if backend.exact else check(call, backend, inputs)
+            self._found[place] = _measurement(backend, timing, checked)
+
+    def _keep(self, call: Call, backends: dict[str, Backend], found: Sequence[Measurement]) -> None:
+        timings = {}
+        for measurement in found:
+            name = measurement.backend
+            self._found[key_of(call), name] = measurement
+            if measurement.usable:
+                timings[name] = Timing(
+                    measurement.milliseconds or 0.0,
+                    measurement.first or 0.0,
+                    measurement.error,
+                    _version(backends[name]),
+                )
+        if timings:
+            self._timings_of(call.device).write(call, timings)
+
+
+def _measurement(backend: Backend, timing: Timing, checked: Measurement | None) -> Measurement:
+    error = timing.error if checked is None else checked.error
+    refusal = "" if checked is None else checked.refusal
+    return Measurement(backend.name, timing.milliseconds, timing.first, error, refusal)
+
+
+def _version(backend: Backend) -> str:
+    """Of the package that the kernel comes in; torch's own kernels go with torch."""
+    return (backend.package.version or "") if isinstance(backend, Kernel) else ""
