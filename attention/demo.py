@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from . import report
+from . import page, report
 from .environment import probe
 from .intercept import Intercept
 from .policy import WISHES, Policy
@@ -145,11 +145,12 @@ def _relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def write(folder: Path, payload: dict, recorder: Recorder) -> list[Path]:
-    """Write demo.json and demo.csv."""
+    """Write demo.json, demo.csv and demo.html."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
         "demo.json": json.dumps(payload, indent=1),
         "demo.csv": report.csv_text(recorder.snapshot()),
+        "demo.html": page.render(payload),
     }
     for name, content in contents.items():
         (folder / name).write_text(content, encoding="utf-8", newline="")

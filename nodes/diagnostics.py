@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 
+from ..attention.evidence import PROOFS
 from .tap import Tap
+
+TIP = (
+    "How much is proved by the profiler. off: nothing. sample: one call of each kind a run. "
+    "every call: all of them, which makes the run slower; use it to chase a doubt, not to measure."
+)
 
 
 class WanAttnDiagnostics(io.ComfyNode):
@@ -21,7 +27,8 @@ class WanAttnDiagnostics(io.ComfyNode):
             inputs=[
                 io.Model.Input(
                     "model", tooltip="The model to watch. It computes the same numbers as before."
-                )
+                ),
+                io.Combo.Input("evidence", options=list(PROOFS), default="sample", tooltip=TIP),
             ],
             outputs=[io.Model.Output(tooltip="The same model, watched.")],
             hidden=[io.Hidden.unique_id],
@@ -29,12 +36,12 @@ class WanAttnDiagnostics(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model) -> io.NodeOutput:
-        return io.NodeOutput(watch(model, cls.hidden.unique_id))
+    def execute(cls, model, evidence: str = "sample") -> io.NodeOutput:
+        return io.NodeOutput(watch(model, cls.hidden.unique_id, evidence))
 
 
-def watch(model, node: str | None = None):
+def watch(model, node: str | None = None, proof: str = "sample"):
     """Return a clone of `model` whose attention calls are recorded and otherwise left alone."""
     clone = model.clone()
-    Tap(node).install(clone)
+    Tap(node, proof=proof).install(clone)
     return clone

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import folder_paths
 from server import PromptServer
 
-from ..attention import report
+from ..attention import page, report
 from ..attention.recorder import Snapshot
 from .payload import build
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .tap import Tap
 
 log = logging.getLogger("wanattn")
+SUFFIXES = (".json", ".csv", ".html")
 TAPPED = ("WanAttnBackend", "WanAttnDiagnostics")
 
 
@@ -26,21 +27,23 @@ def written(snapshot: Snapshot, payload: dict, prefix: str) -> str:
     """Write the files; the sentence says where they are, or why there are none."""
     try:
         paths = write(snapshot, payload, prefix)
-    except (
-        Exception
-    ) as error:  # the host raises a bare Exception for a folder outside its output folder
+    except Exception as error:  # the host raises a bare one for a folder outside its output folder
         reason = str(error).strip().partition("\n")[0]
         return f"The report files could not be written: {reason}. Choose another filename_prefix."
     return f"written: {', '.join(paths)}"
 
 
 def write(snapshot: Snapshot, payload: dict, prefix: str) -> list[str]:
-    """Write `<prefix>_00001.json` and `.csv` under the next free number; return their names in the output folder."""
+    """Write `<prefix>_00001.json`, `.csv` and `.html` under the next free number; return their names."""
     folder, name, _, subfolder, _ = folder_paths.get_save_image_path(
         prefix, folder_paths.get_output_directory()
     )
     stem = _free_stem(Path(folder), name)
-    contents = {".json": json.dumps(payload, indent=1), ".csv": report.csv_text(snapshot)}
+    contents = {
+        ".json": json.dumps(payload, indent=1),
+        ".csv": report.csv_text(snapshot),
+        ".html": page.render(payload),
+    }
     for suffix, content in contents.items():
         (Path(folder) / f"{stem}{suffix}").write_text(content, encoding="utf-8", newline="")
     return [f"{subfolder}/{stem}{suffix}".lstrip("/") for suffix in contents]
@@ -48,7 +51,7 @@ def write(snapshot: Snapshot, payload: dict, prefix: str) -> list[str]:
 
 def _free_stem(folder: Path, name: str) -> str:
     number = 1
-    while any((folder / f"{name}_{number:05}{suffix}").exists() for suffix in (".json", ".csv")):
+    while any((folder / f"{name}_{number:05}{suffix}").exists() for suffix in SUFFIXES):
         number += 1
     return f"{name}_{number:05}"
 

@@ -25,7 +25,7 @@ def build(tap: Tap, model, snapshot: Snapshot) -> dict:
         environment(),
         node=tap.node,
         model={"class": type(model.model).__name__, "wan": is_wan(model)},
-        coverage=unseen(model),
+        coverage=tap.coverage or unseen(model),
         notes=[
             *tap.notes(),
             *([] if is_wan(model) else ["not a Wan model: roles are guesses from the shapes"]),

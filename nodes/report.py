@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 
 from ..attention import report
+from ..attention.picture import draw, write_out
 from .files import written
 from .override import KEY
 from .payload import build, provenance
@@ -56,30 +57,48 @@ class WanAttnReport(io.ComfyNode):
                     tooltip="after, unchanged.",
                 ),
                 io.String.Output(id="report", display_name="report", tooltip="The report as text."),
+                io.Image.Output(
+                    id="picture",
+                    display_name="picture",
+                    tooltip="Grid and table as a picture; needs the package matplotlib.",
+                ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
     def execute(cls, model, after, filename_prefix: str) -> io.NodeOutput:
-        text = finish(model, filename_prefix, cls.hidden.unique_id, cls.hidden.extra_pnginfo)
-        return io.NodeOutput(after, text, ui=ui.PreviewText(text))
+        metadata = cls.hidden.extra_pnginfo
+        text, payload = finish(model, filename_prefix, cls.hidden.unique_id, metadata)
+        shown = {"text": (text,), "wanattn": [payload] if payload else []}
+        return io.NodeOutput(after, text, picture(payload, text), ui=shown)
 
 
-def finish(model, prefix: str, node: str | None, metadata: dict | None) -> str:
+def finish(model, prefix: str, node: str | None, metadata: dict | None) -> tuple[str, dict | None]:
     """Write the report of a model's last job. Whatever goes wrong is a sentence in it, never a lost video."""
     tap = chosen_tap(model)
     if tap is None:
-        return NO_TAP
+        return NO_TAP, None
     try:
         snapshot = tap.recorder.snapshot()
         payload = build(tap, model, snapshot)
         if metadata is not None:
             metadata.setdefault(KEY, {})[node or tap.node or ""] = provenance(payload)
-        return f"{report.text(payload)}\n{written(snapshot, payload, prefix)}"
+        return f"{report.text(payload)}\n{written(snapshot, payload, prefix)}", payload
     except Exception as error:
         log.exception("the attention report failed")
-        return f"The attention report failed ({type(error).__name__}: {error}); the run itself is not affected."
+        sentence = f"The attention report failed ({type(error).__name__}: {error})"
+        return f"{sentence}; the run itself is not affected.", None
+
+
+def picture(payload: dict | None, text: str):
+    """An image of [1, height, width, 3] with values from 0 to 1."""
+    try:
+        return draw(payload) if payload else write_out(text)
+    except ImportError as error:
+        return write_out(
+            f"The picture needs matplotlib ({error}).\nInstall it with: pip install matplotlib"
+        )
 
 
 def chosen_tap(model) -> Tap | None:

@@ -17,24 +17,30 @@ from ..attention.dispatch import name_of
 from ..attention.forward import Forward
 from ..attention.recorder import Recorder
 from ..attention.report import summary
+from .coverage import unseen
 from .files import write_unfinished
 from .override import KEY, SLOT, Override
+from .payload import build
 
-SECONDS_BETWEEN_TEXTS = 0.25
+EVENT = "wanattn.update"
+SECONDS_BETWEEN_SHOWS = 0.2
 log = logging.getLogger("wanattn")
 
 
 class Tap:
     """Wraps the sampler and the model of a patched clone. Several taps on one model each record every call."""
 
-    def __init__(self, node: str | None, override: Override | None = None) -> None:
+    def __init__(self, node: str | None, override: Override | None = None, proof: str = "") -> None:
         self.node = node
+        self.proof = proof
         self.recorder = Recorder(listener=self._tick)
         self.override = override
         self._watch = Override(self.recorder, None)
         self._sigmas: list[float] = []
+        self.coverage: list[str] = []
         self._ahead = ""
-        self._shown = 0.0
+        self._model: ModelPatcher | None = None
+        self._next_show = 0.0
 
     def install(self, model: ModelPatcher) -> None:
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self.outer_sample)
@@ -49,6 +55,8 @@ class Tap:
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
         """Bracket one sampler run; what was recorded stays when it is interrupted or fails."""
         self._sigmas = sigmas.tolist()
+        self._model = executor.class_obj.model_patcher
+        self.coverage = unseen(self._model)
         self._watch.previous = None
         for override in filter(None, (self._watch, self.override)):
             override.reset()
@@ -67,7 +75,8 @@ class Tap:
                 torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
             )
             self.recorder.end(run, state)
-            self._finish(executor.class_obj.model_patcher, state)
+            self._finish(self._model, state)
+            self._model = None
 
     def apply_model(
         self, executor, x, t, c_concat=None, c_crossattn=None, control=None, options=None, **kwargs
@@ -91,6 +100,7 @@ class Tap:
                 options.pop(SLOT)
                 options.update({SLOT: slot} if slot else {})
             self.recorder.stopwatch.settle()
+            self._tick()
 
     def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
         sigma = float(t.flatten()[0])  # the one read from the device in a forward
@@ -107,14 +117,20 @@ class Tap:
         forward.recorders.append(self.recorder)
         self.recorder.forward(forward.step)
         forward.wish = self.wish or forward.wish
+        forward.proof = self.proof or forward.proof
         displaced = self.override and slot is not self.override
         self._ahead = name_of(slot) if displaced else ""
 
     def _tick(self) -> None:
         now = time.perf_counter()
-        if now - self._shown >= SECONDS_BETWEEN_TEXTS:
-            self._shown = now
-            self.show()
+        if now < self._next_show:
+            return
+        self._next_show = (
+            now + SECONDS_BETWEEN_SHOWS
+        )  # before the work, which other threads need not repeat
+        self.show()
+        spent = time.perf_counter() - now
+        self._next_show = now + max(SECONDS_BETWEEN_SHOWS, spent * 100)  # at most 1 % of the time
 
     def _finish(self, model: ModelPatcher, state: str) -> None:
         self.show()
@@ -140,8 +156,15 @@ class Tap:
         return notes
 
     def show(self) -> None:
-        if self.node is not None and getattr(PromptServer, "instance", None) is not None:
-            PromptServer.instance.send_progress_text(self.text(), self.node)
+        """Bring the node's text and its panel up to date."""
+        server = getattr(PromptServer, "instance", None)
+        if self.node is None or server is None or self._model is None:
+            return
+        try:
+            server.send_progress_text(self.text(), self.node)
+            server.send_sync(EVENT, build(self, self._model, self.recorder.snapshot()))
+        except Exception:  # a run must not end because its display failed
+            log.exception("node %s could not be brought up to date", self.node)
 
 
 def taps(model: ModelPatcher) -> tuple[Tap, ...]:

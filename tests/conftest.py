@@ -6,9 +6,12 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).resolve().parents[1]
 # `python -m pytest` puts this folder first on sys.path, where our nodes/ would hide ComfyUI's nodes.py.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 spec = importlib.util.spec_from_file_location("wanattn", ROOT / "__init__.py")
 sys.modules["wanattn"] = module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
+torch.set_num_threads(1)  # the tensors here are tiny: more threads only wait for each other
