@@ -1,0 +1,186 @@
+# ruff: noqa: E402
+"""How far `auto` is from the best exact backend, in every cell of the Wan 2.2 matrix.
+
+    python benchmarks/regret.py --out regret.json
+
+In each cell the tuner runs as it does on the first call of a shape, with nothing remembered. Then every backend
+that it found within a third of the best is timed again, in turns; regret is the time of the tuner's choice in that
+second measurement, over the best in it, less one. `tuning` is what the tuner took, without the first calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from pack import load_pack
+
+load_pack()
+
+from wanattn.attention.backends import BACKENDS
+from wanattn.attention.backends.kernels import KERNELS
+from wanattn.attention.call import Call
+from wanattn.attention.environment import probe
+from wanattn.attention.tuner import Inputs, timer_for, tune
+
+SIZES = ["480x832", "640x640", "720x1280", "832x1216"]
+FRAMES = [25, 49, 81, 121]
+MODELS = {"14B": (40, 40, 16), "5B": (24, 30, 32)}  # heads, blocks, pixels a token
+ORDER = ["fa3", "fa4", "cudnn", "flash", "fa2", "xformers", "efficient", "math"]
+TEXT = 512
+CLOSE = 1.33
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--sizes", nargs="+", default=SIZES, help="HEIGHTxWIDTH")
+    parser.add_argument("--frames", nargs="+", type=int, default=FRAMES)
+    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float16"])
+    parser.add_argument("--roles", nargs="+", default=["self", "text"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--seconds", type=float, default=420, help="stop before a new cell after this long"
+    )
+    parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument("--device", default="cuda")
+    options = parser.parse_args()
+    torch.set_default_device(options.device)
+    print(f"{json.dumps(probe().facts())}\n")
+    print(
+        "| model | size | frames | role | dtype | tokens | auto | ms | best | ms | regret | tuning ms | others |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+    rows, began = [], time.perf_counter()
+    for cell in cells(options):
+        if time.perf_counter() - began > options.seconds:
+            print(f"stopped after {len(rows)} cells: {options.seconds:.0f} s are over")
+            break
+        rows.append(measure(*cell, options.rounds))
+        if options.out:
+            options.out.write_text(json.dumps(rows, indent=1))
+    summarise(rows, time.perf_counter() - began)
+
+
+def cells(options) -> list[tuple]:
+    """Small ones first, so that a run that is cut short has the most cells."""
+    found = [
+        (model, size, frames, role, dtype)
+        for model in options.models
+        for size in options.sizes
+        for frames in options.frames
+        for role in options.roles
+        for dtype in options.dtypes
+    ]
+    return sorted(found, key=lambda cell: (tokens(*cell[:3]) * MODELS[cell[0]][0], cell[3]))
+
+
+def tokens(model: str, size: str, frames: int) -> int:
+    pixels = MODELS[model][2]
+    height, width = (-(-int(side) // pixels) for side in size.split("x"))
+    return ((frames - 1) // 4 + 1) * height * width
+
+
+@torch.inference_mode()
+def measure(model: str, size: str, frames: int, role: str, dtype: str, rounds: int) -> dict:
+    heads, blocks, _ = MODELS[model]
+    length = tokens(model, size, frames)
+    inputs = Inputs(
+        *tensors(heads, length, length if role == "self" else TEXT, getattr(torch, dtype))
+    )
+    call = Call.of(inputs.q, inputs.k, inputs.v, None, role)
+    known = {**BACKENDS, **KERNELS}
+    eligible = [known[name] for name in ORDER if not known[name].refusals(call, probe())]
+    start = time.perf_counter()
+    found = tune(call, eligible, inputs)
+    spent = (time.perf_counter() - start) * 1e3 - sum(m.first or 0 for m in found)
+    usable = [m for m in found if m.usable]
+    close = [known[m.backend] for m in usable if m.milliseconds <= CLOSE * usable[0].milliseconds]
+    times = again(close, inputs, rounds)
+    best = min(times, key=times.__getitem__)
+    row = {
+        "model": model,
+        "size": size,
+        "frames": frames,
+        "role": role,
+        "dtype": dtype,
+        "tokens": length,
+        "auto": usable[0].backend,
+        "auto_ms": times[usable[0].backend],
+        "best": best,
+        "best_ms": times[best],
+        "regret": times[usable[0].backend] / times[best] - 1,
+        "tuning_ms": spent,
+        "forward_at_least_ms": blocks * times[best] if role == "self" else None,
+        "tuner": {m.backend: m.milliseconds for m in usable},
+        "refused": {m.backend: m.refusal for m in found if m.refusal},
+    }
+    print_row(row, times)
+    return row
+
+
+def tensors(heads: int, q_len: int, kv_len: int, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Views [1, heads, tokens, 128] of [1, tokens, heads, 128], as the host hands them over."""
+    generator = torch.Generator(torch.get_default_device()).manual_seed(0)
+    shapes = [(1, n, heads, 128) for n in (q_len, kv_len, kv_len)]
+    return [
+        torch.randn(shape, dtype=dtype, generator=generator).transpose(1, 2) for shape in shapes
+    ]
+
+
+def again(backends: list, inputs: Inputs, rounds: int) -> dict[str, float]:
+    timer = timer_for(inputs.q.device)
+    times: dict[str, list[float]] = {backend.name: [] for backend in backends}
+    bursts = {
+        b.name: max(1, min(20, round(4 / timer(lambda b=b: inputs.run(b), 1)))) for b in backends
+    }
+    for _ in range(rounds):
+        for backend in backends:
+            run = lambda backend=backend: inputs.run(backend)  # noqa: E731
+            times[backend.name].append(timer(run, bursts[backend.name]))
+    return {name: statistics.median(measured) for name, measured in times.items()}
+
+
+def print_row(row: dict, times: dict[str, float]) -> None:
+    shown = {**row["tuner"], **times}
+    others = ", ".join(
+        f"{name} {ms:.3g}" for name, ms in shown.items() if name not in (row["auto"], row["best"])
+    )
+    refused = "; ".join(f"{name}: {reason}" for name, reason in row["refused"].items())
+    facts = [row[name] for name in ("model", "size", "frames", "role", "dtype")]
+    facts += [
+        f"{row['tokens']:,}",
+        row["auto"],
+        f"{row['auto_ms']:.3g}",
+        row["best"],
+        f"{row['best_ms']:.3g}",
+    ]
+    facts += [
+        f"{row['regret']:.1%}",
+        f"{row['tuning_ms']:.0f}",
+        "; ".join(filter(None, (others, refused))),
+    ]
+    print(f"| {' | '.join(map(str, facts))} |", flush=True)
+
+
+def summarise(rows: list[dict], seconds: float) -> None:
+    worst = max(rows, key=lambda row: row["regret"])
+    over = [row for row in rows if row["regret"] > 0.02]
+    slow = [
+        row
+        for row in rows
+        if row["forward_at_least_ms"] and row["tuning_ms"] > row["forward_at_least_ms"]
+    ]
+    where = " ".join(str(worst[name]) for name in ("model", "size", "frames", "role", "dtype"))
+    print(f"\n{len(rows)} cells in {seconds:.0f} s; worst regret {worst['regret']:.1%} ({where})")
+    print(
+        f"cells over 2 %: {len(over)}; self cells whose tuning took longer than their attention alone: {len(slow)}"
+    )
+
+
+if __name__ == "__main__":
+    main()
