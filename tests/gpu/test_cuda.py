@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+from wanattn.attention import (
+    BACKENDS,
+    Call,
+    Dispatcher,
+    Forward,
+    NoBackend,
+    Policy,
+    Recorder,
+    probe,
+)
+from wanattn.attention.evidence import watch
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+FUSED = ("flash", "efficient", "cudnn")
+
+
+@pytest.fixture
+def qkv():
+    generator = torch.Generator("cuda").manual_seed(0)
+    shape = (1, 8, 4096, 128)
+    return [torch.randn(shape, device="cuda", generator=generator).bfloat16() for _ in range(3)]
+
+
+def in_float32(q, k, v):
+    scores = q.float() @ k.float().mT / q.shape[-1] ** 0.5
+    return scores.softmax(-1) @ v.float()
+
+
+@pytest.mark.parametrize("name", [*FUSED, "math"])
+def test_kernels_agree_with_float32_within_their_tolerance(qkv, name):
+    call = Call.of(*qkv, None, "self")
+    if reasons := BACKENDS[name].refusals(call, probe()):
+        pytest.skip("; ".join(reasons))
+
+    result = BACKENDS[name].run(*qkv)
+
+    expected = in_float32(*qkv)
+    error = (result.float() - expected).norm() / expected.norm()
+    assert error <= BACKENDS[name].tolerance[torch.bfloat16]
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_the_profiler_sees_the_forced_kernel_on_the_device(qkv, name):
+    _, sighting = watch(lambda: BACKENDS[name].run(*qkv), qkv[0].device)
+
+    assert sighting.backends == (name,)
+    assert sighting.kernels and sighting.milliseconds > 0
+
+
+def test_a_recorded_call_never_makes_the_host_wait(qkv):
+    recorder = Recorder()
+    forward = Forward(step=0, wish="flash", recorders=[recorder])
+    dispatcher = Dispatcher(Policy("flash"))
+    dispatcher.run(*qkv, None, None, forward, 0)
+    torch.cuda.synchronize()
+
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for block in range(50):
+            dispatcher.run(*qkv, None, None, forward, block)
+            recorder.stopwatch.settle()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+    run = recorder.runs[-1]
+    recorder.end(run, "finished")
+    times = [record.milliseconds for _, record in recorder.snapshot().calls]
+    assert len(times) == 51 and all(time > 0 for time in times)
+
+
+def test_math_that_does_not_fit_is_an_error_with_the_number():
+    q = torch.empty(1, 40, 82992, 128, device="cuda", dtype=torch.bfloat16)
+
+    with pytest.raises(NoBackend, match=r"need 1026\.3 GiB, \d+\.\d GiB free"):
+        Dispatcher(Policy("math", "stop")).run(q, q, q, None, None, Forward(), 0)
+
+
+def test_a_masked_call_falls_from_flash_to_a_kernel_that_takes_masks(qkv):
+    recorder = Recorder()
+    mask = torch.ones(4096, 4096, device="cuda", dtype=torch.bool)
+
+    result = Dispatcher(Policy("flash")).run(*qkv, mask, None, Forward(recorders=[recorder]), 0)
+
+    torch.testing.assert_close(result, F.scaled_dot_product_attention(*qkv), rtol=2e-2, atol=2e-2)
+    ((_, record),) = recorder.snapshot().calls
+    assert record.active in ("cudnn", "efficient")
+    assert record.reason.startswith("masked call, kernel takes no mask")
+
+
+def test_threads_keep_their_kernels(qkv):
+    recorders = {name: Recorder() for name in FUSED}
+    seen: dict[str, set[str]] = {}
+
+    def work(name: str) -> None:
+        forward = Forward(wish=name, recorders=[recorders[name]])
+        dispatcher = Dispatcher(Policy(name, "stop"))
+        for _ in range(200):
+            dispatcher.run(*qkv, None, None, forward, 0)
+        seen[name] = {record.active for _, record in recorders[name].snapshot().calls}
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in FUSED]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert seen == {name: {name} for name in FUSED}
+    assert torch.backends.cuda.flash_sdp_enabled() and torch.backends.cuda.math_sdp_enabled()
