@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-SEATS = 1024  # guarded calls on one device before the sums are sent early
+SEATS = 1024  # guarded calls on one device before the sums leave early
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ class Guard:
                 sums = torch.zeros(SEATS, dtype=torch.float32, device=out.device)
             sheet = self._sheets[out.device] = _Sheet(sums, [])
         if len(sheet.suspects) == SEATS:
-            self.send()
+            self.post()
         seat = sheet.sums[len(sheet.suspects)]
         sheet.suspects.append(suspect)
         torch.sum(out.detach(), dim=tuple(range(out.ndim)), dtype=torch.float32, out=seat)
 
-    def send(self) -> None:
+    def post(self) -> None:
         """Call at the end of a forward."""
         for device, sheet in self._sheets.items():
             if not sheet.suspects:

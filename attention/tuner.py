@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -80,6 +81,7 @@ class _Trial:
         return Measurement(self.backend.name, self.milliseconds, self.first, self.error)
 
 
+@torch.no_grad()
 def tune(
     call: Call,
     backends: Sequence[Backend],
@@ -113,6 +115,7 @@ def tune(
     return [*(trial.measurement() for trial in trials), *failures]
 
 
+@torch.no_grad()
 def check(call: Call, backend: Backend, inputs: Inputs) -> Measurement:
     """Run once and compare; for timings that were made on another model's tensors."""
     outcome = _first(backend, call, inputs, Expected(inputs), timer_for(inputs.q.device))
@@ -206,6 +209,7 @@ def _first(backend, call, inputs, expected, stopwatch) -> _Trial | Measurement:
         error = expected.error(results.pop())
     except Exception as failure:  # as in the dispatcher: a kernel may fail, the next one is asked
         if isinstance(failure, torch.OutOfMemoryError):
+            traceback.clear_frames(failure.__traceback__)  # they hold the kernel's own tensors
             torch.cuda.empty_cache()
         words = str(failure).strip().partition("\n")[0]
         return Measurement(backend.name, refusal=f"{type(failure).__name__}: {words}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..environment import Environment
-from .flash_attn import FA3_PACKAGE
+from .flash import FA3_PACKAGE
 from .kernel import kernel
 from .limits import Limits
 from .packages import Package
@@ -16,7 +16,9 @@ TINY = 1e-12
 Quantised = tuple[torch.Tensor, torch.Tensor]
 
 
-def quantise(x: torch.Tensor, centre: bool = False, dtype: torch.dtype = torch.float8_e4m3fn) -> Quantised:
+def quantise(
+    x: torch.Tensor, centre: bool = False, dtype: torch.dtype = torch.float8_e4m3fn
+) -> Quantised:
     """Turn [batch, heads, tokens, head_dim] into 8-bit floats [batch, tokens, heads, head_dim] and what undoes it.
 
     The second tensor is float32 [batch, heads], the factor to multiply with. `centre` takes off each channel's
@@ -58,7 +60,13 @@ PACKAGE = Package("FlashAttention-3 fp8", FA3_PACKAGE.projects, _load, _install)
 
 FA3_FP8 = kernel(
     "fa3_fp8",
-    Limits("FlashAttention-3 fp8", oldest=(9, 0), newest=(9, 0), head_dims=(64, 128, 256), grouped=False),
+    Limits(
+        "FlashAttention-3 fp8",
+        oldest=(9, 0),
+        newest=(9, 0),
+        head_dims=(64, 128, 256),
+        grouped=False,
+    ),
     PACKAGE,
     _attend,
     tolerance={torch.float16: 1e-1, torch.bfloat16: 1e-1},

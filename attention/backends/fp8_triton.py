@@ -56,12 +56,22 @@ def _convert(
     channels = tl.arange(0, HEAD_DIM)
     batch = (row // heads).to(tl.int64)
     head = (row % heads).to(tl.int64)
-    place = x + batch * stride_b + head * stride_h + token.to(tl.int64)[:, None] * stride_n + channels[None, :]
+    place = (
+        x
+        + batch * stride_b
+        + head * stride_h
+        + token.to(tl.int64)[:, None] * stride_n
+        + channels[None, :]
+    )
     value = tl.load(place, mask=inside, other=0.0).to(tl.float32)
     if CENTRE:
         value -= tl.load(means + row * HEAD_DIM + channels)[None, :]
     value *= 1.0 / tl.load(factors + row)
-    target = out + ((batch * tokens + token.to(tl.int64)) * heads + head)[:, None] * HEAD_DIM + channels[None, :]
+    target = (
+        out
+        + ((batch * tokens + token.to(tl.int64)) * heads + head)[:, None] * HEAD_DIM
+        + channels[None, :]
+    )
     tl.store(target, value.to(out.dtype.element_ty), mask=inside)
 
 
@@ -75,7 +85,9 @@ def quantise(
     out = torch.empty(batch, tokens, heads, head_dim, dtype=dtype, device=x.device)
     grid = (batch * heads, triton.cdiv(tokens, 2 * BLOCK))
     shape = (heads, tokens, *x.stride()[:3])
-    _convert[grid](x, out, means, factors, *shape, HEAD_DIM=head_dim, BLOCK=2 * BLOCK, CENTRE=centre)
+    _convert[grid](  # pyright: ignore[reportIndexIssue]
+        x, out, means, factors, *shape, HEAD_DIM=head_dim, BLOCK=2 * BLOCK, CENTRE=centre
+    )
     return out, factors.view(batch, heads)
 
 
@@ -86,7 +98,9 @@ def _statistics(x: torch.Tensor, centre: bool) -> tuple[torch.Tensor, torch.Tens
     sums, lows, highs = x.new_empty(3, chunks, batch * heads, head_dim, dtype=torch.float32)
     grid = (batch * heads, chunks)
     shape = (heads, tokens, *x.stride()[:3])
-    _survey[grid](x, sums, lows, highs, *shape, HEAD_DIM=head_dim, BLOCK=BLOCK, CHUNK=CHUNK, SUM=centre)
+    _survey[grid](  # pyright: ignore[reportIndexIssue]
+        x, sums, lows, highs, *shape, HEAD_DIM=head_dim, BLOCK=BLOCK, CHUNK=CHUNK, SUM=centre
+    )
     low, high = lows.amin(0), highs.amax(0)
     means = sums.sum(0) / tokens if centre else low
     if centre:

@@ -53,7 +53,9 @@ def kernel(
     )
 
 
-def _refusals(limits: Limits, package: Package, also, call: Call, environment: Environment) -> list[str]:
+def _refusals(
+    limits: Limits, package: Package, also, call: Call, environment: Environment
+) -> list[str]:
     """Where the card cannot run it at all, the package is not imported."""
     reasons = limits.refusals(call, environment)
     if call.device_type != "cuda" or (environment.hip and not limits.rocm):

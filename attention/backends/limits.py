@@ -36,7 +36,9 @@ class Limits:
         return reasons + self._head_dim(call) + self._layout(call)
 
     def _capability(self, found: tuple[int, int] | None) -> list[str]:
-        if found is None or (self.oldest <= found and (self.newest is None or found <= self.newest)):
+        if found is None or (
+            self.oldest <= found and (self.newest is None or found <= self.newest)
+        ):
             return []
         needed = f"{_dotted(self.oldest)} or newer"
         if self.newest == self.oldest:
@@ -67,7 +69,9 @@ class Limits:
         if call.mask != "none" and not self.masks:
             reasons.append("masked call, kernel takes no mask")
         if call.value_dim != call.head_dim:
-            reasons.append(f"value head_dim {call.value_dim}, needs {call.head_dim} as the query has")
+            reasons.append(
+                f"value head_dim {call.value_dim}, needs {call.head_dim} as the query has"
+            )
         if call.kv_heads != call.heads and not self.grouped:
             reasons.append(f"{call.kv_heads} key heads, needs {call.heads} as the query has")
         return reasons

@@ -38,21 +38,23 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`function` is None exactly where `reason` says why."""
+    """`function` is None exactly where `reason` says why; `version` is empty where pip knows none."""
 
     function: Function | None
     reason: str = ""
+    version: str = ""
 
 
 @functools.cache
 def find(package: Package) -> Found:
     """Import once; the answer holds for the life of the process."""
+    version = package.version or ""
     try:
-        return Found(package.load())
+        return Found(package.load(), version=version)
     except Exception as error:  # a compiled package can break in any way while it loads
         words = str(error).strip().partition("\n")[0] or type(error).__name__
-        state = "does not load" if package.version else "not installed"
-        return Found(None, f"{package.title} {state} ({words})")
+        state = "does not load" if version else "not installed"
+        return Found(None, f"{package.title} {state} ({words})", version)
 
 
 def function(package: Package) -> Function:

@@ -6,6 +6,7 @@ import torch
 
 from ..call import Call
 from ..environment import Environment
+from . import packages
 from .kernel import kernel
 from .limits import HALF, Limits
 from .packages import Package, pip
@@ -24,14 +25,16 @@ def _load_sage3():
 
 
 def _first_generation() -> bool:
-    return (SAGE_PACKAGE.version or "").startswith(("0.", "1."))
+    return packages.find(SAGE_PACKAGE).version.startswith(("0.", "1."))
 
 
 def _sage_limits(call: Call, environment: Environment) -> list[str]:
     """Version 1 takes three head sizes and float32; version 2 pads head sizes up to 128."""
     reasons = []
     if _first_generation() and call.head_dim not in (64, 96, 128):
-        reasons.append(f"head_dim {call.head_dim}, sageattention {SAGE_PACKAGE.version} needs 64, 96 or 128")
+        reasons.append(
+            f"head_dim {call.head_dim}, sageattention {SAGE_PACKAGE.version} needs 64, 96 or 128"
+        )
     if not _first_generation() and call.dtype not in HALF:
         reasons.append(f"dtype {call.dtype_name}, needs float16 or bfloat16")
     return reasons
@@ -53,8 +56,9 @@ def _attend3(function, q, k, v, mask, scale) -> torch.Tensor:
 
 
 def _install_sage(environment: Environment) -> str:
-    triton = "triton-windows" if environment.platform.startswith("Windows") else "triton"
-    return pip("sageattention==1.0.6", triton)
+    """Elsewhere than on Windows, Triton comes with torch."""
+    windows = environment.platform.startswith("Windows")
+    return pip("sageattention==1.0.6", *(["triton-windows"] if windows else []))
 
 
 def _install_sage3(environment: Environment) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
+import threading
 
 import torch
-import torch.nn.functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..call import Call
 from ..environment import Environment
 from .kernel import kernel
 from .limits import Limits
 from .packages import Package, pip
-from .sdpa import _flags
+from .sdpa import FLASH
+
+_swap_lock = threading.Lock()
 
 
 def _load_fa2():
@@ -54,8 +55,14 @@ def _fa3_built_for(call: Call, environment: Environment) -> list[str]:
     flags = _fa3_build_flags()
     reasons = []
     if call.dtype == torch.float16 and flags.get("FLASHATTENTION_DISABLE_FP16"):
-        reasons.append("dtype float16, this FlashAttention-3 was built without it and needs bfloat16")
-    sizes = [size for size in (64, 96, 128, 192, 256) if not flags.get(f"FLASHATTENTION_DISABLE_HDIM{size}")]
+        reasons.append(
+            "dtype float16, this FlashAttention-3 was built without it and needs bfloat16"
+        )
+    sizes = [
+        size
+        for size in (64, 96, 128, 192, 256)
+        if not flags.get(f"FLASHATTENTION_DISABLE_HDIM{size}")
+    ]
     if call.head_dim > max(sizes, default=0):
         reasons.append(f"head_dim {call.head_dim}, this FlashAttention-3 was built without it")
     return reasons
@@ -90,7 +97,7 @@ def _install_fa4(environment: Environment) -> str:
     if not environment.platform.startswith("Linux"):
         return f"no wheels of its CUTLASS DSL for {environment.platform}; they exist for Linux"
     extra = "[cu13]" if (environment.cuda or "").startswith("13") else ""
-    return pip("flash-attn-4", f'"nvidia-cutlass-dsl{extra}"')
+    return pip(f'"flash-attn-4{extra}==4.0.0b36"')  # without a version pip takes no beta
 
 
 FA2_PACKAGE = Package("flash-attn", ("flash-attn",), _load_fa2, _install_fa2)
@@ -98,7 +105,9 @@ FA3_PACKAGE = Package("fa3-fwd", ("flash-attn-3", "fa3-fwd"), _load_fa3, _instal
 FA4_PACKAGE = Package("flash-attn-4", ("flash-attn-4",), _load_fa4, _install_fa4)
 
 FA2 = kernel("fa2", Limits("FlashAttention-2", rocm=True), FA2_PACKAGE, _attend)
-FA3 = kernel("fa3", Limits("FlashAttention-3", newest=(9, 0)), FA3_PACKAGE, _attend, also=_fa3_built_for)
+FA3 = kernel(
+    "fa3", Limits("FlashAttention-3", newest=(9, 0)), FA3_PACKAGE, _attend, also=_fa3_built_for
+)
 FA4 = kernel(
     "fa4",
     Limits("FlashAttention-4", oldest=(9, 0)),
@@ -124,13 +133,11 @@ def _attend_swapped(impl: str, q, k, v, mask, scale) -> torch.Tensor:
     """The swap belongs to the whole process, so what was active before is put back after the call."""
     from torch.nn import attention
 
-    grouped = {"enable_gqa": True} if k.shape[1] != q.shape[1] else {}
-    with _flags:
+    with _swap_lock:
         before = attention.current_flash_attention_impl()
         try:
             attention.activate_flash_attention_impl(impl)
-            with sdpa_kernel([SDPBackend.FLASH_ATTENTION]):
-                return F.scaled_dot_product_attention(q, k, v, scale=scale, **grouped)
+            return FLASH.run(q, k, v, mask, scale)
         finally:
             if before:
                 attention.activate_flash_attention_impl(before)
@@ -157,5 +164,15 @@ def _swap(name: str, impl: str, limits: Limits, needs: Package):
     return kernel(name, limits, package, _run_swapped, note=note)
 
 
-TORCH_FA3 = _swap("torch_fa3", "FA3", Limits("torch with FlashAttention-3", oldest=(9, 0), newest=(9, 0)), FA3_PACKAGE)
-TORCH_FA4 = _swap("torch_fa4", "FA4", Limits("torch with FlashAttention-4", oldest=(9, 0), newest=(10, 3)), FA4_PACKAGE)
+TORCH_FA3 = _swap(
+    "torch_fa3",
+    "FA3",
+    Limits("torch with FlashAttention-3", oldest=(9, 0), newest=(9, 0)),
+    FA3_PACKAGE,
+)
+TORCH_FA4 = _swap(
+    "torch_fa4",
+    "FA4",
+    Limits("torch with FlashAttention-4", oldest=(9, 0), newest=(10, 3)),
+    FA4_PACKAGE,
+)
