@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,8 +16,12 @@ from .call import Call
 from .environment import Environment, probe
 from .evidence import Sighting
 from .forward import Forward
-from .policy import Choice, NoBackend, Policy, choose
+from .guard import Guard, Suspect
+from .knowledge import Knowledge
+from .policy import Choice, NoBackend, Policy, choose, eligible
 from .record import Record
+from .timings import Timings
+from .tuner import Inputs, Measurement, describe
 
 log = logging.getLogger("wanattn")
 
@@ -28,27 +33,48 @@ class Plan:
     call: Call
     choice: Choice
     failed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    measured: dict[str, Measurement] = field(default_factory=dict)
     error: Exception | None = None
     sighting: Sighting | None = None
 
 
 class Dispatcher:
-    """Runs calls under one policy. Decisions are kept by kind of call until `reset`."""
+    """Runs calls under one policy. Decisions are kept by kind of call until `reset`.
 
-    def __init__(self, policy: Policy, environment: Environment | None = None) -> None:
+    `timings_of` gives the timings of a device, which `auto` reads and adds to; without it nothing is measured.
+    `notes` holds a sentence for each thing that was found out.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        environment: Environment | None = None,
+        timings_of: Callable[[str], Timings] | None = None,
+    ) -> None:
         self.policy = policy
         self.environment = environment or probe()
+        self.notes: list[str] = []
         self._plans: dict[tuple, Plan] = {}
+        self._knowledge = Knowledge(timings_of) if timings_of else None
+        self._guard = Guard()
 
     def reset(self) -> None:
         self._plans.clear()
+        self._guard = Guard()
+        self.notes.clear()
+
+    def end_forward(self, wait: bool = False) -> None:
+        """Look at what the guard has by now; `wait` at the end of a run, when the device is done."""
+        self._guard.post()
+        for suspect in self._guard.read(wait):
+            self._distrust(suspect)
 
     def run(self, q, k, v, mask, scale, forward: Forward, block: int | None) -> torch.Tensor:
         """Tensors are [batch, heads, tokens, head_dim], as is the result.
 
         Raises NoBackend if every backend that the policy allows refuses the call or breaks on it.
         """
-        plan = self._plan(q, k, v, mask, forward)
+        plan = self._plan(q, k, v, mask, scale, forward)
         while plan.choice.backend is not None:
             backend = plan.choice.backend
             record = self._record(plan, backend.name, forward, block)
@@ -63,9 +89,24 @@ class Dispatcher:
             except Exception as error:  # the one place where a kernel may fail
                 self._fail(plan, backend.name, error)
                 continue
+            if not backend.exact:
+                self._guard.watch(result, Suspect(plan, backend.name, forward.step, block))
             forward.add(record)
             return result
         raise NoBackend(plan.call, self.policy, plan.choice.rejected) from plan.error
+
+    def _distrust(self, suspect: Suspect) -> None:
+        """Take calls of this kind off the backend until the next run."""
+        plan = suspect.kind
+        if not isinstance(plan, Plan) or suspect.backend in plan.failed:
+            return
+        step = "an unknown step" if suspect.step is None else f"step {suspect.step + 1}"
+        place = step if suspect.block is None else f"{step}, block {suspect.block}"
+        plan.failed[suspect.backend] = (f"output not finite in {place}",)
+        note = f"{suspect.backend}: output not finite in {place}; {plan.call.role} calls left it"
+        log.warning("%s", note)
+        self.notes.append(note)
+        self._choose(plan)
 
     def _attend(
         self, plan: Plan, run: Callable[[], torch.Tensor], record: Record, forward: Forward, device
@@ -80,16 +121,35 @@ class Dispatcher:
             _confront(record, plan.sighting)
         return result
 
-    def _plan(self, q, k, v, mask, forward: Forward) -> Plan:
+    def _plan(self, q, k, v, mask, scale, forward: Forward) -> Plan:
         role = forward.role(q.shape[2], k.shape[2])
         masked = None if mask is None else (mask.dtype, mask.shape)
         key = (role, q.shape, k.shape, v.shape[3], q.dtype, q.device, masked)
         plan = self._plans.get(key)
         if plan is None:
             call = Call.of(q, k, v, mask, role)
-            plan = self._plans[key] = Plan(call, choose(call, self.environment, self.policy))
+            plan = self._plans[key] = Plan(call, Choice(None))
+            self._measure(plan, Inputs(q, k, v, mask, scale))
+            self._choose(plan)
             log.debug("%s: %s", call.describe(), plan.choice)
         return plan
+
+    def _measure(self, plan: Plan, inputs: Inputs) -> None:
+        """What `auto` goes by on the devices that can be timed."""
+        call = plan.call
+        if self._knowledge is None or self.policy.backend != "auto":
+            return
+        if call.device_type not in ("cpu", "cuda"):
+            return
+        backends = eligible(call, self.environment, self.policy)
+        if len(backends) > 1:
+            plan.measured = self._knowledge.of(call, backends, inputs)
+            self.notes.append(describe(call, list(plan.measured.values())))
+            log.info("%s", self.notes[-1])
+
+    def _choose(self, plan: Plan) -> None:
+        plan.choice = choose(plan.call, self.environment, self.policy, plan.failed, plan.measured)
+        plan.sighting = None
 
     def _record(self, plan: Plan, active: str, forward: Forward, block: int | None) -> Record:
         reason = plan.choice.reason
@@ -105,9 +165,9 @@ class Dispatcher:
             plan.failed[name] = (f"{type(error).__name__}: {first_line}",)
             plan.error = error
         if isinstance(error, torch.OutOfMemoryError):
+            traceback.clear_frames(error.__traceback__)  # they hold the kernel's own tensors
             torch.cuda.empty_cache()
-        plan.choice = choose(plan.call, self.environment, self.policy, plan.failed)
-        plan.sighting = None
+        self._choose(plan)
 
 
 def _confront(record: Record, sighting: Sighting) -> None:

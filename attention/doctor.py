@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from .backends import BACKENDS, Backend
+from .backends import BACKENDS, Backend, Kernel
 from .call import Call
 from .environment import Environment, probe
 
@@ -64,7 +64,16 @@ def _try(backend: Backend, device: str, environment: Environment) -> dict:
         "label": backend.label,
         "available": not reasons,
         "reasons": reasons,
+        "exact": backend.exact,
+        **_package(backend, environment),
     }
+
+
+def _package(backend: Backend, environment: Environment) -> dict:
+    if not isinstance(backend, Kernel):
+        return {}
+    install = backend.package.install(environment) if backend.absence else None
+    return {"version": backend.package.version, "note": backend.note, "install": install}
 
 
 def find_host(given: Path | None = None) -> Path | None:
@@ -142,7 +151,10 @@ def text(findings: dict) -> str:
             if backend["available"]
             else f"not available: {'; '.join(backend['reasons'])}"
         )
-        lines.append(f"backend {backend['name']} ({backend['label']}): {verdict}")
+        precision = "" if backend["exact"] else ", approximate"
+        lines.append(f"backend {backend['name']} ({backend['label']}{precision}): {verdict}")
+        if backend.get("install"):
+            lines.append(f"  to install: {backend['install']}")
     return "\n".join([*lines, *_host_lines(findings["comfyui"])])
 
 

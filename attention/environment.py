@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import platform
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
@@ -32,6 +34,7 @@ class Environment:
     cudnn: int | None = None
     flash_built: bool = True
     gpus: tuple[Gpu, ...] = ()
+    driver: str | None = None
     free_memory: Callable[[str], int | None] = lambda device: None
 
     def gpu(self, device: str) -> Gpu | None:
@@ -41,6 +44,19 @@ class Environment:
     def capability(self, device: str) -> tuple[int, int] | None:
         gpu = self.gpu(device) if device.startswith("cuda") else None
         return gpu.capability if gpu else None
+
+    def machine(self, device: str) -> str:
+        """What timings on `device` depend on, in one line. Kernel packages are kept with each timing."""
+        gpu = self.gpu(device) if device.startswith("cuda") else None
+        facts = {
+            "driver": self.driver,
+            "torch": self.torch,
+            "CUDA": self.cuda,
+            "ROCm": self.hip,
+            "cuDNN": self.cudnn_version,
+        }
+        name = gpu.name if gpu else f"{device.partition(':')[0]} of {self.platform}"
+        return ", ".join([name, *(f"{what} {value}" for what, value in facts.items() if value)])
 
     @property
     def cudnn_version(self) -> str | None:
@@ -80,8 +96,19 @@ def probe() -> Environment:
         cudnn=torch.backends.cudnn.version() if has_cuda and not torch.version.hip else None,
         flash_built=torch.backends.cuda.is_flash_attention_available() if has_cuda else True,
         gpus=tuple(_gpu(index) for index in range(torch.cuda.device_count())) if has_cuda else (),
+        driver=_driver() if has_cuda else None,
         free_memory=free_memory,
     )
+
+
+def _driver() -> str | None:
+    """The driver's own version where the system shows it, else the CUDA version that it serves."""
+    try:
+        words = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").split()
+        return next(word for word in words if re.fullmatch(r"\d+(\.\d+)+", word))
+    except (OSError, StopIteration):
+        served = getattr(torch._C, "_cuda_getDriverVersion", None)
+        return str(served()) if served and torch.version.cuda else None
 
 
 def _gpu(index: int) -> Gpu:

@@ -24,6 +24,7 @@ OPERATORS = {
     "aten::_scaled_dot_product_attention_math_for_mps": "math",
     "aten::_scaled_dot_product_fused_attention_overrideable": "overrideable",
 }
+SWAPPED = {"torch_fa3": "flash", "torch_fa4": "flash"}  # torch runs them under this operator
 COPIES = ("Memcpy", "Memset")
 _profiler = threading.Lock()  # torch allows one profiler a process
 
@@ -47,6 +48,7 @@ class Sighting:
 
     def contradicts(self, backend: str) -> bool:
         """Whether something other than `backend` ran; other packages' kernels must show no SDPA at all."""
+        backend = SWAPPED.get(backend, backend)
         expected = (backend,) if backend in OPERATORS.values() else ()
         return self.backends != expected
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 WEB = Path(__file__).resolve().parents[1] / "web"
-ONLY_IN_THE_HOST = {"main.js", "graph.js", "line.js", "standalone.js", "store.js"}
+ONLY_IN_THE_HOST = {"main.js", "graph.js", "line.js", "standalone.js", "store.js", "text.js"}
 
 
 def render(payload: dict) -> str:

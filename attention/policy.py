@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .backends import BACKENDS, Backend
+from .backends import BACKENDS, Backend, Kernel
 from .call import Call
 from .environment import Environment
+from .tuner import Measurement
 
 WISHES = ("auto", *BACKENDS, "host")
 ON_REFUSAL = ("next best", "stop")
+PRECISIONS = ("exact", "allow approximate")
+EXACT_KERNELS = ("fa3", "fa4", "fa2", "xformers")  # torch's swaps run the same code with a detour
+APPROXIMATE_KERNELS = ("fa3_fp8", "sage3", "sage", "int8")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the user asked for."""
+    """What the user asked for.
+
+    `precision` and `max_error` bind `auto` only: an approximate backend is taken where its relative error on the
+    model's own tensors is at most `max_error`.
+    """
 
     backend: str = "auto"
     on_refusal: str = "next best"
+    precision: str = "exact"
+    max_error: float = 0.03
 
     def __post_init__(self) -> None:
         _one_of("backend", self.backend, WISHES)
         _one_of("on_refusal", self.on_refusal, ON_REFUSAL)
+        _one_of("precision", self.precision, PRECISIONS)
+        if not 0 < self.max_error < 1:
+            raise ValueError(f"max_error {self.max_error}, needs more than 0 and less than 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +87,36 @@ def auto_order(call: Call, environment: Environment) -> tuple[str, ...]:
     return ("flash", "cudnn", "efficient", "math")
 
 
+def installed(call: Call, names: Sequence[str]) -> tuple[str, ...]:
+    """Those optional kernels whose package loads; on a device without any, none is imported."""
+    if call.device_type != "cuda":
+        return ()
+    kernels = (BACKENDS[name] for name in names)
+    return tuple(k.name for k in kernels if isinstance(k, Kernel) and not k.absence)
+
+
 def candidates(call: Call, environment: Environment, policy: Policy) -> tuple[str, ...]:
     order = auto_order(call, environment)
     if policy.backend == "auto":
-        return order
+        extra = installed(call, EXACT_KERNELS)
+        if policy.precision == "allow approximate":
+            extra += installed(call, APPROXIMATE_KERNELS)
+        return (*extra, *order)
     if policy.on_refusal == "stop":
         return (policy.backend,)
     return (policy.backend, *(name for name in order if name != policy.backend))
+
+
+def eligible(call: Call, environment: Environment, policy: Policy) -> tuple[Backend, ...]:
+    """The candidates that do not refuse the call: what `auto` measures.
+
+    On a GPU math is left out where a fused kernel can run: it cannot win, and writes down the whole score matrix.
+    """
+    backends = [BACKENDS[name] for name in candidates(call, environment, policy)]
+    able = [backend for backend in backends if not backend.refusals(call, environment)]
+    if call.device_type == "cuda" and len(able) > 1:
+        able = [backend for backend in able if backend.name != "math"]
+    return tuple(able)
 
 
 def choose(
@@ -87,16 +124,46 @@ def choose(
     environment: Environment,
     policy: Policy,
     failed: Mapping[str, tuple[str, ...]] | None = None,
+    measured: Mapping[str, Measurement] | None = None,
 ) -> Choice:
-    """Take the first candidate that does not refuse. `failed` holds backends that broke while running."""
+    """Take the first candidate that does not refuse. `failed` holds backends that broke while running.
+
+    `auto` asks the measured ones first, the fastest before the others.
+    """
     rejected = []
-    for name in candidates(call, environment, policy):
+    measured = measured or {}
+    for name in _by_speed(candidates(call, environment, policy), measured):
         backend = BACKENDS[name]
         reasons = (failed or {}).get(name) or backend.refusals(call, environment)
+        reasons = reasons or _doubts(backend, measured.get(name), policy)
         if not reasons:
             return Choice(backend, tuple(rejected))
         rejected.append(Rejection(name, tuple(reasons)))
     return Choice(None, tuple(rejected))
+
+
+def _by_speed(names: tuple[str, ...], measured: Mapping[str, Measurement]) -> list[str]:
+    def milliseconds(name: str) -> float:
+        found = measured.get(name)
+        return found.milliseconds or math.inf if found and found.usable else math.inf
+
+    return sorted(names, key=milliseconds)
+
+
+def _doubts(backend: Backend, found: Measurement | None, policy: Policy) -> list[str]:
+    """What a measurement says against a backend that accepts the call."""
+    if policy.backend != "auto":
+        return []
+    if found and found.refusal:
+        return [found.refusal]
+    if backend.exact:
+        return []
+    error = found.error if found else None
+    if error is None:
+        return ["error not measured on this model's tensors"]
+    if error > policy.max_error:
+        return [f"error {error:.1e} on this model's tensors, needs at most {policy.max_error:g}"]
+    return []
 
 
 def _advice(policy: Policy, rejected: tuple[Rejection, ...]) -> str:

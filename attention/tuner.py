@@ -19,7 +19,9 @@ FORWARD_CALLS = (
 )
 LEAST_BUDGET = 50.0  # milliseconds; no forward of a Wan model is shorter
 CLEARLY_SLOWER = 1.15
-ROUNDS = 5
+TIE = 1.03
+ROUNDS = 5  # for all that are not clearly slower
+MOST_ROUNDS = 15  # for those that are still tied
 BURST = 2.0  # milliseconds of work that make host overhead vanish from a measurement
 STEADY = 50.0  # milliseconds; shorter measurements are made twice before a backend is dropped
 CHECKED_HEADS = 4
@@ -230,14 +232,12 @@ def _inaccuracy(backend: Backend, call: Call, error: float | None) -> str:
 
 def _finish(trials: list[_Trial], inputs: Inputs, stopwatch, forward: float | None) -> None:
     """Take turns between those that are close, so that a drifting clock rate favours none."""
-    best = min(trial.milliseconds for trial in trials)
-    close = [trial for trial in trials if trial.milliseconds <= CLEARLY_SLOWER * best]
-    if len(close) == 1:
-        return
-    for _ in range(ROUNDS - 1):
-        if _spent(trials) + sum(trial.milliseconds * trial.burst for trial in close) > _budget(
-            best, forward
-        ):
+    for number in range(1, MOST_ROUNDS):
+        best = min(trial.milliseconds for trial in trials)
+        margin = CLEARLY_SLOWER if number < ROUNDS else TIE
+        close = [trial for trial in trials if trial.milliseconds <= margin * best]
+        round_ = sum(trial.milliseconds * trial.burst for trial in close)
+        if len(close) == 1 or _spent(trials) + round_ > _budget(best, forward):
             return
         for trial in close:
             trial.times.append(

@@ -98,10 +98,24 @@ def prepare(patcher, case: str):
     backend, _, how = case.partition(" ")
     if backend == "host":
         return watch(patcher) if how == "recorded" else patcher.clone()
+    if backend in ("sub_quad", "split"):
+        return hosted(patcher, backend)
     model = patch(patcher, Policy(backend))
     if how == "unrecorded":
         model.wrappers.clear()
         model.model_options["transformer_options"][KEY] = Forward(text_len=512)
+    return model
+
+
+def hosted(patcher, name: str):
+    """The host's own function, put in place of its default."""
+    from comfy.ldm.modules.attention import get_attention_function
+    from wanattn.nodes.override import SLOT
+
+    function = get_attention_function(name)
+    model = patcher.clone()
+    options = model.model_options.setdefault("transformer_options", {})
+    options[SLOT] = lambda func, *args, **kwargs: function(*args, **kwargs)
     return model
 
 
@@ -126,6 +140,7 @@ def summary(case: str, times, peaks, outputs, cases) -> dict:
     difference = (outputs[case] - outputs[first]).norm() / outputs[first].norm()
     return {
         "seconds": statistics.median(timed) / 1e3,
+        "first_seconds": times[case][0] / 1e3,
         "spread": (max(timed) - min(timed)) / statistics.median(timed),
         "speedup": statistics.median(times[first][1:]) / statistics.median(timed),
         "peak_gib": peaks[case] / 2**30,

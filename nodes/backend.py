@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+
+import folder_paths
 from comfy_api.v0_0_2 import io
 
 from ..attention.dispatch import Dispatcher
-from ..attention.policy import ON_REFUSAL, WISHES, Policy
+from ..attention.environment import probe
+from ..attention.policy import ON_REFUSAL, PRECISIONS, WISHES, Policy
+from ..attention.timings import Timings
 from .override import SLOT, Override
 from .tap import Tap
 
 BACKEND_TIP = (
-    "auto: the first in this card's order that can run the call (cuDNN first on Hopper and data-centre Blackwell, "
-    "FlashAttention elsewhere). flash, efficient, cudnn, math: torch's kernels. "
+    "auto: the fastest that can run the call, measured on its own tensors at the first call of a size and kept. "
+    "flash, efficient, cudnn, math: torch's kernels. The others come in packages of their own (see the help page). "
     "host: change nothing, only watch what ComfyUI runs."
 )
 REFUSAL_TIP = (
     "What to do when the chosen backend cannot run a call. next best: use the next one and say why on the node. "
     "stop: end the run with an error that lists every reason."
 )
+
+
+PRECISION_TIP = (
+    "For auto. exact: only backends that compute attention as torch does. allow approximate: also 8-bit and 4-bit "
+    "ones whose measured error on this model's tensors stays under max_error."
+)
+ERROR_TIP = "For auto with 'allow approximate': the largest relative error against float32."
+
+
+@functools.cache
+def timings_of(device: str) -> Timings:
+    """Of one device, shared by all models; kept in the host's user folder."""
+    path = Path(folder_paths.get_user_directory()) / "wanattn" / "timings.json"
+    return Timings(path, probe().machine(device))
 
 
 class WanAttnBackend(io.ComfyNode):
@@ -42,6 +62,22 @@ class WanAttnBackend(io.ComfyNode):
                 io.Combo.Input(
                     "on_refusal", options=list(ON_REFUSAL), default="next best", tooltip=REFUSAL_TIP
                 ),
+                io.Combo.Input(
+                    "precision",
+                    options=list(PRECISIONS),
+                    default="exact",
+                    tooltip=PRECISION_TIP,
+                    optional=True,  # workflows saved before it was there stay valid
+                ),
+                io.Float.Input(
+                    "max_error",
+                    default=0.03,
+                    min=0.001,
+                    max=0.5,
+                    step=0.001,
+                    tooltip=ERROR_TIP,
+                    optional=True,
+                ),
             ],
             outputs=[
                 io.Model.Output(
@@ -53,8 +89,16 @@ class WanAttnBackend(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, backend: str, on_refusal: str) -> io.NodeOutput:
-        return io.NodeOutput(patch(model, Policy(backend, on_refusal), cls.hidden.unique_id))
+    def execute(
+        cls,
+        model,
+        backend: str,
+        on_refusal: str,
+        precision: str = "exact",
+        max_error: float = 0.03,
+    ) -> io.NodeOutput:
+        policy = Policy(backend, on_refusal, precision, max_error)
+        return io.NodeOutput(patch(model, policy, cls.hidden.unique_id))
 
 
 def patch(model, policy: Policy, node: str | None = None):
@@ -62,7 +106,7 @@ def patch(model, policy: Policy, node: str | None = None):
     clone = model.clone()
     options = clone.model_options.setdefault("transformer_options", {})
     tap = Tap(node)
-    dispatcher = None if policy.backend == "host" else Dispatcher(policy)
+    dispatcher = None if policy.backend == "host" else Dispatcher(policy, timings_of=timings_of)
     tap.override = Override(tap.recorder, options.get(SLOT), dispatcher)
     options[SLOT] = tap.override
     tap.install(clone)

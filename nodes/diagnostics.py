@@ -28,7 +28,13 @@ class WanAttnDiagnostics(io.ComfyNode):
                 io.Model.Input(
                     "model", tooltip="The model to watch. It computes the same numbers as before."
                 ),
-                io.Combo.Input("evidence", options=list(PROOFS), default="sample", tooltip=TIP),
+                io.Combo.Input(
+                    "evidence",
+                    options=list(PROOFS),
+                    default="sample",
+                    tooltip=TIP,
+                    optional=True,  # workflows saved before it was there stay valid
+                ),
             ],
             outputs=[io.Model.Output(tooltip="The same model, watched.")],
             hidden=[io.Hidden.unique_id],

@@ -75,6 +75,7 @@ class Tap:
                 torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
             )
             self.recorder.end(run, state)
+            self._end_forward(wait=True)
             self._finish(self._model, state)
             self._model = None
 
@@ -100,6 +101,7 @@ class Tap:
                 options.pop(SLOT)
                 options.update({SLOT: slot} if slot else {})
             self.recorder.stopwatch.settle()
+            self._end_forward()
             self._tick()
 
     def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
@@ -121,6 +123,10 @@ class Tap:
         displaced = self.override and slot is not self.override
         self._ahead = name_of(slot) if displaced else ""
 
+    def _end_forward(self, wait: bool = False) -> None:
+        if self.override and self.override.dispatcher:
+            self.override.dispatcher.end_forward(wait)
+
     def _tick(self) -> None:
         now = time.perf_counter()
         if now < self._next_show:
@@ -136,7 +142,13 @@ class Tap:
         self.show()
         log.info("node %s: %s", self.node, self.text())
         if state != "finished":
+            self._write_unfinished(model)
+
+    def _write_unfinished(self, model: ModelPatcher) -> None:
+        try:
             write_unfinished(self, model)
+        except Exception:  # what ended the run must come through
+            log.exception("the report of the unfinished run failed")
 
     def text(self) -> str:
         """The node's status for the current job."""
@@ -146,14 +158,21 @@ class Tap:
 
     def notes(self) -> list[str]:
         """What other packs' overrides mean for this node."""
-        notes = []
+        dispatcher = self.override and self.override.dispatcher
+        notes = list(dispatcher.notes) if dispatcher else []
         if self.override and self.override.replaced:
             notes.append(f"replaced the override {self.override.replaced}")
         if self._ahead:
             notes.append(f"{self._ahead} was wired after this node and is asked first")
-        elif self._watch.previous:
-            notes.append(f"calls go through the override {name_of(self._watch.previous)}")
+        elif through := self._through():
+            notes.append(f"calls go through the override {name_of(through)}")
         return notes
+
+    def _through(self):
+        """Another pack's override that takes the calls which this node leaves alone."""
+        watches = self.override and not self.override.dispatcher
+        through = self._watch.previous or (watches and self.override.previous)
+        return None if isinstance(through, Override) else through
 
     def show(self) -> None:
         """Bring the node's text and its panel up to date."""

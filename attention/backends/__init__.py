@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from .backend import Backend, Refused
+from .kernel import Kernel
+from .kernels import KERNELS
 from .sdpa import CUDNN, EFFICIENT, FLASH, MATH
 
 BACKENDS: dict[str, Backend] = {
-    backend.name: backend for backend in (FLASH, EFFICIENT, CUDNN, MATH)
+    **{backend.name: backend for backend in (FLASH, EFFICIENT, CUDNN, MATH)},
+    **KERNELS,
 }
 
-__all__ = ["BACKENDS", "Backend", "Refused"]
+__all__ = ["BACKENDS", "Backend", "Kernel", "Refused"]

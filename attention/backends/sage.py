@@ -11,6 +11,8 @@ from .kernel import kernel
 from .limits import HALF, Limits
 from .packages import Package, pip
 
+FEW_KEYS = 4096
+
 
 def _load_sage():
     from sageattention import sageattn  # pyright: ignore[reportMissingImports]
@@ -29,8 +31,16 @@ def _first_generation() -> bool:
 
 
 def _sage_limits(call: Call, environment: Environment) -> list[str]:
-    """Version 1 takes three head sizes and float32; version 2 pads head sizes up to 128."""
+    """Version 1 takes three head sizes and float32; version 2 pads head sizes up to 128.
+
+    Version 1 takes the padding of the last 64 keys for keys of zero, which shows where there are few keys.
+    """
     reasons = []
+    if _first_generation() and call.kv_len % 64 and call.kv_len < FEW_KEYS:
+        version = SAGE_PACKAGE.version
+        reasons.append(
+            f"{call.kv_len} keys, sageattention {version} needs a multiple of 64 or at least {FEW_KEYS}"
+        )
     if _first_generation() and call.head_dim not in (64, 96, 128):
         reasons.append(
             f"head_dim {call.head_dim}, sageattention {SAGE_PACKAGE.version} needs 64, 96 or 128"

@@ -15,7 +15,9 @@ def test_doctor_tries_every_backend(capsys):
     findings = json.loads(capsys.readouterr().out)
     available = {backend["name"]: backend["available"] for backend in findings["backends"]}
     assert code == 0
-    assert available == {"flash": True, "efficient": False, "cudnn": False, "math": True}
+    assert {name for name, there in available.items() if there} == {"flash", "math"}
+    fa3 = next(backend for backend in findings["backends"] if backend["name"] == "fa3")
+    assert fa3["install"] and fa3["reasons"] == ["FlashAttention-3 does not exist on cpu"]
     assert findings["toggles"] == {"flash": True, "mem_efficient": True, "math": True}
 
 

@@ -1,0 +1,102 @@
+"""A real ComfyUI in this process and as a server; without one, every test here is skipped."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from wanattn.tests.host.hosts import current_host, version_of
+
+
+def find_host():
+    try:
+        return current_host(), None
+    except LookupError as error:
+        return None, str(error)
+
+
+HOST, MISSING = find_host()
+
+
+def pytest_runtest_setup(item):
+    if MISSING:
+        pytest.skip(f"host tier skipped: {MISSING}")
+
+
+def pytest_report_header():
+    return f"ComfyUI {version_of(HOST)}" if HOST else f"host tier skipped: {MISSING}"
+
+
+@pytest.fixture(scope="session")
+def comfy(tmp_path_factory):
+    """The host's package in this process, on the CPU, with torch's attention as its default.
+
+    The server runs with the host's own CPU default, so that both kinds of default are met.
+    """
+    sys.path.insert(0, str(HOST))
+    from comfy.cli_args import args
+
+    args.cpu = True
+    args.use_pytorch_cross_attention = True
+    import comfy.sd
+    import folder_paths
+    import utils.extra_config  # noqa: F401  as in main.py: later, comfy/utils.py would be in its way
+
+    folder_paths.set_user_directory(str(tmp_path_factory.mktemp("user")))
+    return comfy
+
+
+@pytest.fixture(scope="session")
+def load(comfy, tmp_path_factory):
+    """Loads a tiny model of a kind by the host's own detection; once a kind."""
+    from wanattn.tests.host import tiny
+
+    folder, loaded = tmp_path_factory.mktemp("checkpoints"), {}
+
+    def load(kind, seed=1):
+        if (kind, seed) not in loaded:
+            path = tiny.save_wan(folder, kind, seed, f"{kind}_{seed}")
+            loaded[kind, seed] = comfy.sd.load_diffusion_model(str(path))
+        return loaded[kind, seed]
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def unet(comfy):
+    """A model that is not Wan."""
+    from wanattn.tests.host import tiny
+
+    return tiny.unet()
+
+
+@pytest.fixture
+def workbench(comfy, tmp_path):
+    """The pack's nodes in this process, writing to a folder of the test."""
+    import folder_paths
+    from wanattn.tests.host.workbench import Workbench
+
+    before = folder_paths.get_output_directory()
+    folder_paths.set_output_directory(str(tmp_path))
+    yield Workbench(tmp_path)
+    folder_paths.set_output_directory(before)
+
+
+@pytest.fixture(scope="session")
+def server(comfy, tmp_path_factory):
+    """A running server with the pack, the tests' own nodes and the two experts of a tiny model."""
+    from wanattn.tests.host import tiny
+    from wanattn.tests.host.server import Server, install_nodes
+
+    base = tmp_path_factory.mktemp("comfyui")
+    install_nodes(base)
+    models = base / "models" / "diffusion_models"
+    models.mkdir(parents=True)
+    tiny.save_wan(models, "t2v", 1, "high_noise")
+    tiny.save_wan(models, "t2v", 2, "low_noise")
+    server = Server(HOST, base)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

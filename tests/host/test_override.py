@@ -1,0 +1,69 @@
+"""Another pack in the attention override slot."""
+
+import pytest
+import torch
+from wanattn.tests.host.sampling import CALLS, sample
+
+
+class Other:
+    """Another pack's override; its effect on the result is easy to see."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def install(self, model):
+        model = model.clone()
+
+        def halved_attention(func, *args, **kwargs):
+            self.calls += 1
+            return func(*args, **kwargs) * 0.5
+
+        options = model.model_options["transformer_options"]
+        options["optimized_attention_override"] = halved_attention
+        return model
+
+
+@pytest.fixture
+def other():
+    return Other()
+
+
+def test_host_leaves_the_call_to_the_other_override(load, workbench, other):
+    model = other.install(load("t2v"))
+    alone = sample(model)
+    other.calls = 0
+    patched = workbench.backend(model, "host")
+
+    assert torch.equal(sample(patched), alone)
+    report = workbench.report(patched)
+    assert other.calls == report.payload["calls"] == len(report.lines)
+    assert not torch.equal(alone, sample(load("t2v")))
+
+
+def test_diagnostics_names_the_other_override_and_lets_it_run(load, workbench, other):
+    model = other.install(load("t2v"))
+    alone = sample(model)
+    patched = workbench.diagnostics(model)
+
+    assert torch.equal(sample(patched), alone)
+    assert "halved_attention" in workbench.report(patched).text
+
+
+def test_replaced_override_is_named(load, workbench, other):
+    patched = workbench.backend(other.install(load("t2v")), "flash")
+
+    latent = sample(patched)
+
+    report = workbench.report(patched)
+    assert other.calls == 0
+    torch.testing.assert_close(latent, sample(load("t2v")), rtol=1e-4, atol=1e-4)
+    assert any("halved_attention" in note for note in report.payload["notes"])
+    assert "halved_attention" in report.text
+
+
+def test_override_installed_after_us_keeps_its_say(load, workbench, other):
+    patched = other.install(workbench.backend(load("t2v"), "flash"))
+
+    sample(patched)
+
+    assert other.calls == CALLS
