@@ -22,15 +22,14 @@ from pack import load_pack
 load_pack()
 
 from wanattn.attention.backends import BACKENDS
-from wanattn.attention.backends.kernels import KERNELS
 from wanattn.attention.call import Call
 from wanattn.attention.environment import probe
+from wanattn.attention.policy import Policy, eligible
 from wanattn.attention.tuner import Inputs, timer_for, tune
 
 SIZES = ["480x832", "640x640", "720x1280", "832x1216"]
 FRAMES = [25, 49, 81, 121]
 MODELS = {"14B": (40, 40, 16), "5B": (24, 30, 32)}  # heads, blocks, pixels a token
-ORDER = ["fa3", "fa4", "cudnn", "flash", "fa2", "xformers", "efficient", "math"]
 TEXT = 512
 CLOSE = 1.33
 
@@ -42,7 +41,7 @@ def main() -> None:
     parser.add_argument("--frames", nargs="+", type=int, default=FRAMES)
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float16"])
     parser.add_argument("--roles", nargs="+", default=["self", "text"])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
         "--seconds", type=float, default=420, help="stop before a new cell after this long"
     )
@@ -93,10 +92,10 @@ def measure(model: str, size: str, frames: int, role: str, dtype: str, rounds: i
         *tensors(heads, length, length if role == "self" else TEXT, getattr(torch, dtype))
     )
     call = Call.of(inputs.q, inputs.k, inputs.v, None, role)
-    known = {**BACKENDS, **KERNELS}
-    eligible = [known[name] for name in ORDER if not known[name].refusals(call, probe())]
+    known = BACKENDS
+    able = eligible(call, probe(), Policy("auto"))
     start = time.perf_counter()
-    found = tune(call, eligible, inputs)
+    found = tune(call, able, inputs)
     spent = (time.perf_counter() - start) * 1e3 - sum(m.first or 0 for m in found)
     usable = [m for m in found if m.usable]
     close = [known[m.backend] for m in usable if m.milliseconds <= CLOSE * usable[0].milliseconds]

@@ -149,16 +149,18 @@ def _run_swapped(function, q, k, v, mask, scale) -> torch.Tensor:
     return function(q, k, v, mask, scale)
 
 
-def _install_swap(package: Package, environment: Environment) -> str:
-    return package.install(environment)
+SWAP_INSTALLS = {
+    "FA3": "no package on PyPI; build the folder hopper of Dao-AILab/flash-attention",
+    "FA4": "nothing to install where fa4 loads: this torch does not fit that release",
+}
 
 
-def _swap(name: str, impl: str, limits: Limits, needs: Package):
+def _swap(name: str, impl: str, limits: Limits):
     package = Package(
         f"torch's {impl} swap",
         ("torch",),
         functools.partial(_load_swap, impl),
-        functools.partial(_install_swap, needs),
+        lambda environment: SWAP_INSTALLS[impl],
     )
     note = f"the same kernel as {impl.lower()}, called through torch; call {impl.lower()} directly if you can"
     return kernel(name, limits, package, _run_swapped, note=note)
@@ -168,11 +170,9 @@ TORCH_FA3 = _swap(
     "torch_fa3",
     "FA3",
     Limits("torch with FlashAttention-3", oldest=(9, 0), newest=(9, 0)),
-    FA3_PACKAGE,
 )
 TORCH_FA4 = _swap(
     "torch_fa4",
     "FA4",
     Limits("torch with FlashAttention-4", oldest=(9, 0), newest=(10, 3)),
-    FA4_PACKAGE,
 )
