@@ -1,0 +1,55 @@
+// @ts-check
+/** @typedef {import("./payload.js").Payload} Payload */
+
+import { element, setText } from "./dom.js";
+import { toMarkdown } from "./markdown.js";
+
+/**
+ * @param {() => Payload | null} latest
+ * @param {((payload: Payload) => Promise<void>) | undefined} saveHtml
+ */
+export function createButtons(latest, saveHtml) {
+  const root = element("footer");
+  const status = element("span", "dim");
+  status.setAttribute("role", "status");
+
+  /** @param {string} label @param {string} done @param {(payload: Payload) => Promise<void>} act */
+  function add(label, done, act) {
+    const button = /** @type {HTMLButtonElement} */ (element("button", "", label));
+    button.type = "button";
+    button.addEventListener("click", async () => {
+      const payload = latest();
+      if (payload) setText(status, await outcome(act(payload), done));
+    });
+    root.append(button);
+  }
+
+  add("Copy Markdown", "Markdown copied", (payload) => copy(toMarkdown(payload)));
+  add("Copy JSON", "JSON copied", (payload) => copy(JSON.stringify(payload)));
+  if (saveHtml) add("Save HTML", "HTML saved", saveHtml);
+  root.append(status);
+  return root;
+}
+
+/** @param {Promise<void>} action @param {string} done */
+async function outcome(action, done) {
+  try {
+    await action;
+    return done;
+  } catch (error) {
+    return `did not work: ${error instanceof Error ? error.message : error}`;
+  }
+}
+
+/** @param {string} text */
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  // A page over plain http from another machine has no clipboard; selecting and copying works there.
+  const area = /** @type {HTMLTextAreaElement} */ (element("textarea"));
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand("copy");
+  area.remove();
+  if (!copied) throw new Error("the browser did not allow it");
+}

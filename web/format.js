@@ -1,0 +1,168 @@
+// @ts-check
+/** @typedef {import("./payload.js").Payload} Payload */
+/** @typedef {import("./payload.js").Row} Row */
+/** @typedef {import("./payload.js").Run} Run */
+/** @typedef {import("./payload.js").Fallback} Fallback */
+
+import { newestRun } from "./payload.js";
+
+const LONGEST_TEXT = 400;
+const LONGEST_NAME = 60;
+const HEADLINE_BACKENDS = 4;
+const NAMES = new Map([["cudnn", "cuDNN"]]);
+const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]+/g;
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]/;
+
+/** @param {unknown} value @param {number} longest in characters */
+function bounded(value, longest) {
+  const text = String(value ?? "").slice(0, 4 * longest).replace(CONTROLS, " ").trim();
+  const characters = Array.from(text);
+  const cut = characters.length > longest ? `${characters.slice(0, longest).join("")}…` : text;
+  return RIGHT_TO_LEFT.test(cut) ? `\u2068${cut}\u2069` : cut;
+}
+
+/** Foreign text for one line: no control characters, bounded, and its writing direction kept to itself.
+ * @param {unknown} value */
+export function plain(value) {
+  return bounded(value, LONGEST_TEXT);
+}
+
+/** A role, a dtype, a kind of evidence: foreign text that should be a word or two. @param {unknown} value */
+export function label(value) {
+  return bounded(value, LONGEST_NAME);
+}
+
+/** @param {unknown} name */
+export function backendName(name) {
+  return NAMES.get(String(name)) ?? (label(name) || "unknown");
+}
+
+/** @param {number} value */
+export function count(value) {
+  return Math.round(Number(value) || 0).toLocaleString("en-US");
+}
+
+/** Three figures that mean something; a dash where nothing was measured.
+ * @param {number | null | undefined} value */
+export function figure(value) {
+  if (typeof value !== "number" || !Number.isFinite(value)) return "–";
+  return Math.abs(value) >= 100 ? count(value) : String(Number(value.toPrecision(3)));
+}
+
+/** Never says 0 % or 100 % of a share that is neither.
+ * @param {number} part @param {number} whole */
+export function percent(part, whole) {
+  if (!whole) return "–";
+  const share = (100 * part) / whole;
+  if (part > 0 && share < 0.5) return "<1\u00a0%";
+  if (part < whole && share >= 99.5) return ">99\u00a0%";
+  return `${Math.round(share)}\u00a0%`;
+}
+
+/** @param {number} amount @param {string} noun */
+export function plural(amount, noun) {
+  return `${count(amount)} ${noun}${amount === 1 ? "" : "s"}`;
+}
+
+/** @param {string} requested */
+function requestedNames(requested) {
+  return requested ? requested.split(", ").map(backendName).join(", ") : "host";
+}
+
+/** @param {Payload} payload @returns {[string, number][]} most used first */
+export function shares(payload) {
+  return Object.entries(payload.totals).sort((left, right) => right[1] - left[1]);
+}
+
+/** @param {Payload} payload */
+export function headline(payload) {
+  if (!payload.calls) return payload.state === "running" ? "waiting for the first attention call" : "no attention call yet";
+  const all = shares(payload);
+  const said = all.slice(0, HEADLINE_BACKENDS).map(([name, calls]) => `${backendName(name)} ${percent(calls, payload.calls)}`);
+  const rest = all.length > HEADLINE_BACKENDS ? ` and ${all.length - HEADLINE_BACKENDS} more` : "";
+  return `${requestedNames(payload.requested)} → ${said.join(", ")}${rest}`;
+}
+
+const STATES = new Map([
+  ["running", ["●", "running"]],
+  ["finished", ["✓", "finished"]],
+  ["interrupted", ["■", "interrupted"]],
+  ["failed", ["✕", "failed"]],
+  ["idle", ["○", "no run yet"]],
+  ["reloaded", ["◌", "was running when the page was reloaded"]],
+]);
+
+/** @param {Payload} payload @returns {{sign: string, word: string}} */
+export function state(payload) {
+  const [sign, word] = STATES.get(payload.state) ?? ["○", label(payload.state)];
+  return { sign, word };
+}
+
+/** What the run has done so far. @param {Payload} payload */
+export function progress(payload) {
+  const run = newestRun(payload);
+  if (!run) return "";
+  const done = run.step_seconds.length;
+  const steps = payload.state === "running" && run.steps ? `step ${count(done)} of ${count(run.steps)}` : plural(done, "step");
+  const parts = [steps, plural(payload.calls, "call"), `${figure(run.seconds)} s`];
+  if (payload.runs.length > 1) parts.unshift(`run ${payload.runs.length}`);
+  if (payload.node?.includes(":")) parts.push(`node ${label(payload.node)}`);
+  return parts.join(" · ");
+}
+
+/** @param {Fallback} fallback @param {number} calls */
+export function fallbackSentence(fallback, calls) {
+  const amount = `${count(fallback.calls)} of ${plural(calls, "call")}`;
+  const active = backendName(fallback.active);
+  const reason = plain(fallback.reason);
+  if (fallback.requested === "auto") return `${amount} fell back to ${active}: ${reason}`;
+  return `${amount} asked for ${backendName(fallback.requested)} and ran ${active}: ${reason}`;
+}
+
+/** How many calls ran on something else than what was forced, as a sentence, or "". @param {Payload} payload */
+export function contradiction(payload) {
+  if (!payload.mismatches) return "";
+  return `in ${count(payload.mismatches)} of ${plural(payload.calls, "call")} the profiler saw another backend than the one that was forced`;
+}
+
+/** The query: batch, heads, tokens, head_dim. @param {Row} row */
+export function shape(row) {
+  return [row.batch, row.heads, row.q_len, row.head_dim].map(count).join("×");
+}
+
+const DTYPES = new Map([["bfloat16", "bf16"], ["float16", "fp16"], ["float32", "fp32"]]);
+
+/** What else sets the call apart: keys that are not the query's own tokens, dtype, mask. @param {Row} row */
+export function kind(row) {
+  const dtype = String(row.dtype ?? "").replace(/^torch\./, "");
+  const parts = [DTYPES.get(dtype) ?? label(dtype)];
+  if (row.kv_len !== row.q_len) parts.unshift(`${count(row.kv_len)} keys`);
+  if (row.mask && row.mask !== "none") parts.push(`${label(row.mask)} mask`);
+  return parts.join(", ");
+}
+
+const MACHINE = [
+  ["gpu", ""], ["memory_gib", ""], ["torch", "torch "], ["cuda", "CUDA "], ["hip", "HIP "], ["cudnn", "cuDNN "],
+  ["comfyui", "ComfyUI "], ["host_attention", "host attention "], ["wanattn", "wanattn "], ["python", "Python "], ["platform", ""],
+];
+
+/** @param {Payload} payload */
+export function environmentLine(payload) {
+  const facts = payload.environment;
+  const known = MACHINE.filter(([name]) => Object.hasOwn(facts, name) && facts[name] != null && facts[name] !== "");
+  return known.map(([name, label]) => `${label}${plain(facts[name])}${name === "memory_gib" ? " GiB" : ""}`).join(" · ");
+}
+
+/** @param {Run | null} run */
+export function peak(run) {
+  return run?.peak_gib == null ? "" : `peak ${figure(run.peak_gib)} GiB`;
+}
+
+/** @param {number[]} seconds of each step */
+export function stepsSentence(seconds) {
+  if (!seconds.length) return "no step yet";
+  const sorted = [...seconds].sort((left, right) => left - right);
+  const median = (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.floor(sorted.length / 2)]) / 2;
+  const longest = sorted[sorted.length - 1];
+  return `median ${figure(median)} s, longest ${figure(longest)} s at step ${seconds.indexOf(longest)}`;
+}

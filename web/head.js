@@ -1,0 +1,66 @@
+// @ts-check
+/** @typedef {import("./payload.js").Payload} Payload */
+
+import { looks as looksOf } from "./cells.js";
+import { element, setItems, setText, shape } from "./dom.js";
+import { contradiction, fallbackSentence, headline, plural, progress, shares, state } from "./format.js";
+
+const MOST_FALLBACKS = 4;
+
+/** What a glance should tell: state, requested and active, and what fell back. */
+export function createHead() {
+  const root = element("header");
+  const line = element("div", "state");
+  const sign = element("span", "sign");
+  const word = element("b");
+  const done = element("span", "dim");
+  const title = element("div", "headline");
+  const bar = shape("svg", { class: "share", viewBox: "0 0 100 1", preserveAspectRatio: "none", "aria-hidden": "true" });
+  const alarm = element("p", "alarm");
+  const fallbacks = element("ul", "fallbacks");
+  const fine = element("p", "fine");
+
+  sign.setAttribute("aria-hidden", "true");
+  title.setAttribute("role", "heading");
+  title.setAttribute("aria-level", "3");
+  line.append(sign, word, done);
+  root.append(line, title, bar, alarm, fallbacks, fine);
+
+  /** @param {Payload} payload */
+  function update(payload) {
+    const now = state(payload);
+    root.dataset.state = payload.state;
+    setText(sign, now.sign);
+    setText(word, now.word);
+    setText(done, progress(payload));
+    setText(title, headline(payload));
+    drawShares(bar, payload);
+    setText(alarm, contradiction(payload) && `✕ ${contradiction(payload)}`);
+    setItems(fallbacks, warnings(payload));
+    const good = payload.calls > 0 && !payload.fallbacks.length && !contradiction(payload);
+    setText(fine, good ? "✓ no call fell back" : "");
+  }
+
+  return { element: root, update };
+}
+
+/** @param {Payload} payload */
+function warnings(payload) {
+  const said = payload.fallbacks.slice(0, MOST_FALLBACKS).map((fallback) => `⚠ ${fallbackSentence(fallback, payload.calls)}`);
+  const rest = payload.fallbacks.length - said.length;
+  return rest > 0 ? [...said, `⚠ ${plural(rest, "more reason")} in the table`] : said;
+}
+
+/** @param {Element} bar @param {Payload} payload */
+function drawShares(bar, payload) {
+  const looks = looksOf(payload);
+  let left = 0;
+  const parts = shares(payload).map(([name, calls]) => {
+    const width = (100 * calls) / (payload.calls || 1);
+    const part = shape("rect", { class: `fill ${looks.get(name)}`, x: left.toFixed(3), y: 0, width: width.toFixed(3), height: 1 });
+    left += width;
+    return part;
+  });
+  bar.replaceChildren(...parts);
+  bar.toggleAttribute("hidden", payload.calls === 0);
+}

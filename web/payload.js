@@ -1,0 +1,77 @@
+// @ts-check
+/**
+ * @typedef {{run: number, state: string, steps: number, forwards: number, seconds: number, step_seconds: number[],
+ *   peak_gib: number | null, calls: number}} Run
+ * @typedef {{role: string, batch: number, heads: number, q_len: number, kv_len: number, head_dim: number, dtype: string,
+ *   mask: string, device: string, requested: string, active: string, evidence: string, calls: number,
+ *   milliseconds: number | null, milliseconds_total: number | null, tflops: number | null, reasons: string[],
+ *   mismatch: boolean, operators: string[], kernels: string[]}} Row
+ * @typedef {{role: string, run: number, blocks: number, steps: number, row: number[][], ms: (number | null)[][]}} Grid
+ * @typedef {{requested: string, active: string, reason: string, calls: number}} Fallback
+ * @typedef {{schema: number, node: string | null, state: string, environment: Record<string, string | number | null>,
+ *   model: Record<string, unknown>, requested: string, totals: Record<string, number>, calls: number, dropped: number,
+ *   mismatches: number, fallbacks: Fallback[], runs: Run[], rows: Row[], grid: Grid[] | null, coverage: string[], notes: string[]}} Payload
+ */
+
+export const SCHEMA = 1;
+const MOST_STEPS = 1000;
+
+/** @type {Payload} */
+const EMPTY = Object.freeze({
+  schema: SCHEMA,
+  node: null,
+  state: "idle",
+  environment: {},
+  model: {},
+  requested: "",
+  totals: {},
+  calls: 0,
+  dropped: 0,
+  mismatches: 0,
+  fallbacks: [],
+  runs: [],
+  rows: [],
+  grid: null,
+  coverage: [],
+  notes: [],
+});
+
+/**
+ * A payload in which nothing is missing; fields that only others know stay. A live update may leave out the grid, which then is null.
+ * @param {any} received
+ * @returns {Payload}
+ */
+export function complete(received) {
+  const parts = Object.entries(EMPTY).map(([name, empty]) => [name, received?.[name] ?? empty]);
+  return { ...received, ...Object.fromEntries(parts) };
+}
+
+/** @param {Payload} payload */
+export function newestRun(payload) {
+  return payload.runs.at(-1) ?? null;
+}
+
+/** @param {Payload} payload @param {Row} row */
+export function isFallback(payload, row) {
+  return payload.fallbacks.some(
+    (fallback) => fallback.requested === row.requested && fallback.active === row.active,
+  );
+}
+
+/** What a row's calls took of all the time that the model's forwards took, or null where nothing was timed.
+ * @param {Payload} payload @param {Row} row */
+export function shareOfTime(payload, row) {
+  const seconds = payload.runs.reduce((sum, run) => sum + (run.seconds ?? 0), 0);
+  if (row.milliseconds_total == null || seconds <= 0) return null;
+  return row.milliseconds_total / 1000 / seconds;
+}
+
+/** The grid with the steps that the newest run has still to take. @param {Payload} payload @param {Grid} grid @returns {Grid} */
+export function planned(payload, grid) {
+  const run = newestRun(payload);
+  const missing = run && run.run === grid.run ? Math.min(run.steps, MOST_STEPS) - grid.steps : 0;
+  if (missing <= 0) return grid;
+  const none = Array.from({ length: missing }, () => Array(grid.blocks).fill(-1));
+  const untimed = none.map((line) => line.map(() => null));
+  return { ...grid, steps: grid.steps + missing, row: [...grid.row, ...none], ms: [...grid.ms, ...untimed] };
+}

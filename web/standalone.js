@@ -1,0 +1,31 @@
+// @ts-check
+/** The modules that a stand-alone report carries inside. */
+export const MODULES = [
+  "buttons.js", "cells.js", "css.js", "cursor.js", "dom.js", "format.js", "grid.js", "head.js", "key.js", "markdown.js",
+  "marks.js", "page.js", "panel.js", "payload.js", "steps.js", "style.js", "table.js", "updater.js",
+];
+
+const SPECIFIER = /from "\.\//g;
+
+/**
+ * One file that opens from disk: inside data: addresses a module can only be named through an import map.
+ * @param {string} template web/report.html
+ * @param {Record<string, string>} sources file name to text, for each of MODULES
+ * @param {unknown} payload
+ */
+export function compose(template, sources, payload) {
+  const imports = Object.fromEntries(MODULES.map((name) => [`wanattn/${name}`, address(sources[name])]));
+  return template
+    .replace("{{modules}}", () => json({ imports }))
+    .replace("{{payload}}", () => json(payload));
+}
+
+/** @param {string} source */
+function address(source) {
+  return `data:text/javascript,${encodeURIComponent(source.replace(SPECIFIER, 'from "wanattn/'))}`;
+}
+
+/** JSON that cannot end the script element it stands in. @param {unknown} value */
+function json(value) {
+  return JSON.stringify(value).replace(/[<>&\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
