@@ -151,7 +151,7 @@ def _run_swapped(function, q, k, v, mask, scale) -> torch.Tensor:
 
 SWAP_INSTALLS = {
     "FA3": "no package on PyPI; build the folder hopper of Dao-AILab/flash-attention",
-    "FA4": "nothing to install where fa4 loads: this torch does not fit that release",
+    "FA4": "PyPI has flash-attn-4, but torch up to 2.11 does not fit its newest release",
 }
 
 
