@@ -15,6 +15,7 @@ from .record import Record
 from .stopwatch import Stopwatch
 
 LIMIT = 100_000
+TIMES_KEPT = 1000  # of the dropped calls of a row, for its median
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Tally:
     """Calls of one row: same facts, same request, same backend."""
 
     calls: int = 0
+    milliseconds: float | None = None
     times: list[float] = field(default_factory=list)
     evidence: set[str] = field(default_factory=set)
     reasons: set[str] = field(default_factory=set)
@@ -65,6 +67,7 @@ class Tally:
         if record.reason:
             self.reasons.add(record.reason)
         if record.milliseconds is not None:
+            self.milliseconds = (self.milliseconds or 0.0) + record.milliseconds
             self.times.append(record.milliseconds)
 
 
@@ -146,7 +149,7 @@ class Recorder:
     def _drop(self) -> None:
         _, record = self._calls.popleft()
         self._dropped += 1
-        _tally(self._dropped_rows, record)
+        del _tally(self._dropped_rows, record).times[:-TIMES_KEPT]
 
     def snapshot(self) -> Snapshot:
         self.stopwatch.settle()
@@ -157,5 +160,7 @@ class Recorder:
             return Snapshot(tuple(self.runs), tuple(self._calls), rows, self._dropped)
 
 
-def _tally(rows: dict[tuple, Tally], record: Record) -> None:
-    rows.setdefault((record.call, record.requested, record.active), Tally()).add(record)
+def _tally(rows: dict[tuple, Tally], record: Record) -> Tally:
+    tally = rows.setdefault((record.call, record.requested, record.active), Tally())
+    tally.add(record)
+    return tally

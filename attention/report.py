@@ -96,7 +96,7 @@ def _row(key: tuple, tally: Tally) -> dict:
         "evidence": ", ".join(sorted(tally.evidence)),
         "calls": tally.calls,
         "milliseconds": _rounded(median),
-        "milliseconds_total": _rounded(sum(tally.times)) if tally.times else None,
+        "milliseconds_total": _rounded(tally.milliseconds),
         "tflops": _rounded(call.flops / median / 1e9) if median else None,
         "reasons": sorted(tally.reasons),
         "mismatch": tally.mismatch,
