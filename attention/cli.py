@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from . import demo, doctor, report
 from .backends.kernels import KERNELS
-from .policy import WISHES
+from .policy import wishes
 
 EXIT_CODES = (
     "Exit codes: 0 all is well, 1 the check failed, "
@@ -60,7 +60,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--backend", action="append", choices=WISHES, help="may be repeated; default: torch's own"
+        "--backend", action="append", choices=wishes(), help="may be repeated; default: torch's own"
     )
     parser.add_argument("--device", help="such as cpu or cuda:0; default: the GPU if there is one")
     parser.add_argument("--steps", type=int, default=4)
@@ -82,13 +82,13 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     shape = demo.Shape(*_size(options.size), options.frames)
-    backends = options.backend or [name for name in WISHES if name not in KERNELS]
+    backends = options.backend or [name for name in wishes() if name not in KERNELS]
     device = options.device or doctor.default_device()
     total = 2 * options.steps * (1 + len(backends))
     with tqdm(total=total, desc="denoising", unit="forward", file=sys.stderr) as bar:
         payload, recorder, outcomes = demo.run(backends, device, shape, options.steps, bar.update)
     paths = demo.write(options.out, payload, recorder)
-    limit = LARGEST_ERROR[device.partition(":")[0]]
+    limit = LARGEST_ERROR.get(device.partition(":")[0], LARGEST_ERROR["cuda"])
     say(
         json.dumps(payload, indent=1)
         if options.json

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from . import page, report
-from .environment import probe
+from .environment import probe, require
 from .intercept import Intercept
-from .policy import WISHES, Policy
+from .policy import Policy, wishes
 from .recorder import Recorder
 
 if TYPE_CHECKING:
@@ -61,11 +61,12 @@ def run(
     progress: Callable[[int], object] = lambda forwards: None,
 ) -> tuple[dict, Recorder, list[Outcome]]:
     """Denoise the same latents unpatched and under each backend; return the payload, the recorder, the outcomes."""
-    unknown = [name for name in backends if name not in WISHES]
+    unknown = [name for name in backends if name not in wishes()]
     if unknown:
-        raise ValueError(f"unknown backend '{unknown[0]}'; expected one of {', '.join(WISHES)}")
+        raise ValueError(f"unknown backend '{unknown[0]}'; expected one of {', '.join(wishes())}")
     if steps < 1:
         raise ValueError(f"steps {steps}, needs at least 1")
+    require(device)
     model = tiny_model(device)
     expected = denoise(model, shape, steps, None, progress)
     recorder, outcomes = Recorder(), []

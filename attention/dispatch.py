@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -20,9 +21,11 @@ from .guard import Guard, Suspect
 from .knowledge import Knowledge
 from .policy import Choice, NoBackend, Policy, choose, eligible
 from .record import Record
+from .rules import Rule, Rulings, check
 from .timings import Timings
 from .tuner import Inputs, Measurement, describe
 
+UNPLACED = "calls without a block number were met: rules that name blocks do not apply to them"
 log = logging.getLogger("wanattn")
 
 
@@ -31,6 +34,7 @@ class Plan:
     """What was decided for one kind of call. `failed` holds the backends that broke on it, with the reasons."""
 
     call: Call
+    policy: Policy
     choice: Choice
     failed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     measured: dict[str, Measurement] = field(default_factory=dict)
@@ -39,8 +43,9 @@ class Plan:
 
 
 class Dispatcher:
-    """Runs calls under one policy. Decisions are kept by kind of call until `reset`.
+    """Runs calls under one policy, with another backend where a rule says so.
 
+    Decisions are kept by kind of call until `reset`. `blocks` is how many the model has, for the rules.
     `timings_of` gives the timings of a device, which `auto` reads and adds to; without it nothing is measured.
     `notes` holds a sentence for each thing that was found out.
     """
@@ -50,18 +55,50 @@ class Dispatcher:
         policy: Policy,
         environment: Environment | None = None,
         timings_of: Callable[[str], Timings] | None = None,
+        rules: Sequence[Rule] = (),
+        blocks: int = 0,
     ) -> None:
+        check(rules, "block", blocks, "this model")
         self.policy = policy
+        self.rules = tuple(rules)
+        wishes = (policy.backend, *(rule.backend for rule in rules))
+        self._policies = {wish: dataclasses.replace(policy, backend=wish) for wish in wishes}
+        self._blocks = blocks
+        self._names_blocks = any(rule.blocks for rule in rules)
+        self._rulings = Rulings(self.rules, blocks) if rules else None
         self.environment = environment or probe()
         self.notes: list[str] = []
         self._plans: dict[tuple, Plan] = {}
         self._knowledge = Knowledge(timings_of) if timings_of else None
         self._guard = Guard()
 
-    def reset(self) -> None:
+    def reset(self, steps: int = 0) -> None:
+        """Start a run of so many steps, 0 where that is not known. Raises ValueError if a rule names another."""
         self._plans.clear()
         self._guard = Guard()
         self.notes.clear()
+        if self._knowledge:
+            self._knowledge.forgive()
+        if self._rulings is None:
+            return
+        if steps:
+            check(self.rules, "step", steps, "this run")
+        self._rulings = Rulings(self.rules, self._blocks, steps)
+        self.notes += self._rulings.notes(self.rules)
+
+    @property
+    def leaves(self) -> bool:
+        """Whether some calls are for the host to run."""
+        return "host" in self._policies
+
+    def wish(self, role: str, step: int | None, block: int | None) -> str:
+        """The backend that is asked for such a call; `host` must not be given to `run`."""
+        if self._rulings is None:
+            return self.policy.backend
+        if block is None and self._names_blocks and UNPLACED not in self.notes:
+            self.notes.append(UNPLACED)
+        rule = self._rulings.of(role, step, block)
+        return rule.backend if rule else self.policy.backend
 
     def end_forward(self, wait: bool = False) -> None:
         """Look at what the guard has by now; `wait` at the end of a run, when the device is done."""
@@ -69,12 +106,16 @@ class Dispatcher:
         for suspect in self._guard.read(wait):
             self._distrust(suspect)
 
-    def run(self, q, k, v, mask, scale, forward: Forward, block: int | None) -> torch.Tensor:
+    def run(
+        self, q, k, v, mask, scale, forward: Forward, block: int | None, role: str = ""
+    ) -> torch.Tensor:
         """Tensors are [batch, heads, tokens, head_dim], as is the result.
 
         Raises NoBackend if every backend that the policy allows refuses the call or breaks on it.
         """
-        plan = self._plan(q, k, v, mask, scale, forward)
+        role = role or forward.role(q.shape[2], k.shape[2])
+        policy = self._policies[self.wish(role, forward.step, block)]
+        plan = self._plan(q, k, v, mask, scale, role, policy)
         while plan.choice.backend is not None:
             backend = plan.choice.backend
             record = self._record(plan, backend.name, forward, block)
@@ -93,7 +134,7 @@ class Dispatcher:
                 self._guard.watch(result, Suspect(plan, backend.name, forward.step, block))
             forward.add(record)
             return result
-        raise NoBackend(plan.call, self.policy, plan.choice.rejected) from plan.error
+        raise NoBackend(plan.call, plan.policy, plan.choice.rejected) from plan.error
 
     def _distrust(self, suspect: Suspect) -> None:
         """Take calls of this kind off the backend until the next run."""
@@ -121,14 +162,13 @@ class Dispatcher:
             _confront(record, plan.sighting)
         return result
 
-    def _plan(self, q, k, v, mask, scale, forward: Forward) -> Plan:
-        role = forward.role(q.shape[2], k.shape[2])
+    def _plan(self, q, k, v, mask, scale, role: str, policy: Policy) -> Plan:
         masked = None if mask is None else (mask.dtype, mask.shape)
-        key = (role, q.shape, k.shape, v.shape[3], q.dtype, q.device, masked)
+        key = (policy.backend, role, q.shape, k.shape, v.shape[3], q.dtype, q.device, masked)
         plan = self._plans.get(key)
         if plan is None:
             call = Call.of(q, k, v, mask, role)
-            plan = self._plans[key] = Plan(call, Choice(None))
+            plan = self._plans[key] = Plan(call, policy, Choice(None))
             self._measure(plan, Inputs(q, k, v, mask, scale))
             self._choose(plan)
             log.debug("%s: %s", call.describe(), plan.choice)
@@ -137,23 +177,23 @@ class Dispatcher:
     def _measure(self, plan: Plan, inputs: Inputs) -> None:
         """What `auto` goes by on the devices that can be timed."""
         call = plan.call
-        if self._knowledge is None or self.policy.backend != "auto":
+        if self._knowledge is None or plan.policy.backend != "auto":
             return
         if call.device_type not in ("cpu", "cuda"):
             return
-        backends = eligible(call, self.environment, self.policy)
+        backends = eligible(call, self.environment, plan.policy)
         if len(backends) > 1:
             plan.measured = self._knowledge.of(call, backends, inputs)
             self.notes.append(describe(call, list(plan.measured.values())))
             log.info("%s", self.notes[-1])
 
     def _choose(self, plan: Plan) -> None:
-        plan.choice = choose(plan.call, self.environment, self.policy, plan.failed, plan.measured)
+        plan.choice = choose(plan.call, self.environment, plan.policy, plan.failed, plan.measured)
         plan.sighting = None
 
     def _record(self, plan: Plan, active: str, forward: Forward, block: int | None) -> Record:
         reason = plan.choice.reason
-        wish = self.policy.backend
+        wish = plan.policy.backend
         return Record(plan.call, wish, active, "forced", reason, forward.step, block, forward.cond)
 
     def _fail(self, plan: Plan, name: str, error: Exception) -> None:
@@ -184,11 +224,11 @@ class Observer:
     """Leaves calls to a function that the pack does not know, and tells what it ran.
 
     One call of each kind is profiled until `reset`, unless the forward asks for more or for none; the others
-    of that kind take over what was seen.
+    of that kind take over what was seen. A function that may change its mind is profiled once a step.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[Call, Sighting] = {}
+        self._seen: dict[tuple, Sighting] = {}
 
     def reset(self) -> None:
         self._seen.clear()
@@ -201,16 +241,23 @@ class Observer:
         forward: Forward,
         block: int | None,
         reason: str = "",
+        wish: str = "",
+        fickle: bool = False,
     ) -> torch.Tensor:
-        """Return the function's result. `name` is what to call it where the profiler knows nothing better."""
+        """Return the function's result. `name` is what to call it where the profiler knows nothing better.
+
+        `wish` is what was asked for this call, where that is not what the forward says. A `fickle` function may
+        run something else in another step.
+        """
         forward.handled = False
         device = torch.device(call.device)
-        wish = forward.wish or "host"
+        wish = wish or forward.wish or "host"
         record = Record(call, wish, name, "host", reason, forward.step, block, forward.cond)
-        result = self._attend(call, function, record, forward, device)
+        kind = (call, name, forward.step if fickle else None)
+        result = self._attend(kind, function, record, forward, device)
         if forward.handled:  # an override of ours further down took the call and recorded it
             return result
-        if sighting := self._seen.get(call):
+        if sighting := self._seen.get(kind):
             record.active = sighting.name or name
             record.evidence, record.sighting = "profiled", sighting
         forward.add(record)
@@ -218,18 +265,18 @@ class Observer:
 
     def _attend(
         self,
-        call: Call,
+        kind: tuple,
         function: Callable[[], torch.Tensor],
         record: Record,
         forward: Forward,
         device,
     ) -> torch.Tensor:
-        seen = forward.proof != "every call" and call in self._seen
+        seen = forward.proof != "every call" and kind in self._seen
         if seen or forward.proof == "off":
             return forward.timed(function, device, record)
         result, sighting = evidence.watch(function, device)
         if sighting:
-            self._seen[call] = sighting
+            self._seen[kind] = sighting
             record.milliseconds = sighting.milliseconds
         return result
 

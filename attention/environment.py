@@ -117,6 +117,15 @@ def _gpu(index: int) -> Gpu:
     return Gpu(properties.name, capability, properties.total_memory)
 
 
+def require(device: str) -> None:
+    """Raise ValueError with torch's reason if nothing can be put on `device`."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA raises an AssertionError
+        first_line = str(error).partition("\n")[0]
+        raise ValueError(f"device '{device}' cannot be used: {first_line}") from error
+
+
 def free_memory(device: str) -> int | None:
     """Bytes that an allocation on `device` could still get, torch's own cache included; None if unknown."""
     if device.startswith("cuda"):

@@ -5,6 +5,7 @@ A dispatch mode sees only the composite operator under inference mode; the profi
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ OPERATORS = {
 }
 SWAPPED = {"torch_fa3": "flash", "torch_fa4": "flash"}  # torch runs them under this operator
 COPIES = ("Memcpy", "Memset")
+log = logging.getLogger("wanattn")
 _profiler = threading.Lock()  # torch allows one profiler a process
 
 
@@ -56,22 +58,39 @@ class Sighting:
 def watch(
     run: Callable[[], torch.Tensor], device: torch.device
 ) -> tuple[torch.Tensor, Sighting | None]:
-    """Run under the profiler; return the result and what was seen, None if another profiler is at work."""
+    """Run under the profiler; return the result and what was seen.
+
+    None if another profiler is at work or the profiler itself fails: only errors of `run` come through.
+    """
     if not _profiler.acquire(blocking=False):
         return run(), None
     try:
-        if _profiler_enabled():
-            return run(), None
-        activities = [ProfilerActivity.CPU]
-        if device.type == "cuda":
-            activities.append(ProfilerActivity.CUDA)
-        with profile(activities=activities, acc_events=True) as session:
-            start = time.perf_counter()
-            result = run()
-            seconds = time.perf_counter() - start
-        return result, _sighting(session.events() or (), seconds, device)
+        return (run(), None) if _elsewhere() else _profiled(run, device)
     finally:
         _profiler.release()
+
+
+def _elsewhere() -> bool:
+    """Whether a profiler runs in this thread or in another: torch knows them apart, and allows one in all."""
+    return _profiler_enabled() or getattr(torch.autograd.profiler, "_is_profiler_enabled", False)
+
+
+def _profiled(run, device: torch.device) -> tuple[torch.Tensor, Sighting | None]:
+    activities = [ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    started, results = [], []
+    try:
+        with profile(activities=activities, acc_events=True) as session:
+            started.append(time.perf_counter())
+            results.append(run())
+            seconds = time.perf_counter() - started[0]
+        return results[0], _sighting(session.events() or (), seconds, device)
+    except Exception:
+        if started and not results:  # the call's own
+            raise
+        log.warning("the profiler failed; the call goes unproved", exc_info=True)
+        return (results[0] if results else run()), None
 
 
 def _sighting(events, seconds: float, device: torch.device) -> Sighting:

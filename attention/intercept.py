@@ -52,6 +52,10 @@ class Intercept(TorchFunctionMode):
                 query, key, value, attn_mask, dropout_p, is_causal, **options
             )
 
+        if query.ndim == 3:
+            return self._attend_single_head(
+                query, key, value, attn_mask, dropout_p, is_causal, scale
+            )
         if query.ndim != 4:
             return original()
         reason = "causal or dropout call, left to torch" if is_causal or dropout_p else ""
@@ -63,6 +67,13 @@ class Intercept(TorchFunctionMode):
         call = Call.of(query, key, value, attn_mask, role)
         name = "scaled_dot_product_attention"
         return self._observer.run(call, original, name, self.forward, self.block, reason)
+
+    def _attend_single_head(self, query, key, value, attn_mask, dropout_p, is_causal, scale):
+        """Tensors of [batch, tokens, head_dim]."""
+        if attn_mask is not None and attn_mask.ndim == 3:
+            attn_mask = attn_mask[:, None]
+        q, k, v = query[:, None], key[:, None], value[:, None]  # B N D -> B 1 N D
+        return self._attend(q, k, v, attn_mask, dropout_p, is_causal, scale)[:, 0]
 
     @contextmanager
     def numbering(self, blocks: Iterable[torch.nn.Module]):

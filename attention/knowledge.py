@@ -22,6 +22,10 @@ class Knowledge:
         self._timings_of = timings_of
         self._found: dict[tuple[str, str], Measurement] = {}
 
+    def forgive(self) -> None:
+        """Forget refusals, such as one for want of memory: the next run may have more."""
+        self._found = {place: found for place, found in self._found.items() if found.usable}
+
     def of(self, call: Call, backends: Sequence[Backend], inputs: Inputs) -> dict[str, Measurement]:
         """A measurement of each of these backends by name; all of them accept the call."""
         self._remember(call, backends, inputs)

@@ -18,6 +18,7 @@ COLOURS = {
 OTHERS = ("#cc79a7", "#f0e442", "#0072b2", "#b3b3b3")
 BACKGROUND, FOREGROUND, EMPTY = "#1e1f22", "#e6e6e6", "#333539"
 INCH = 100  # pixels
+MOST_ROWS = 60
 
 
 def draw(payload: dict) -> torch.Tensor:
@@ -46,12 +47,14 @@ def _lines(payload: dict) -> list[str]:
     reasons = [
         f"! {f['calls']} calls ran {f['active']}: {f['reason']}" for f in payload["fallbacks"]
     ]
-    return [headline, *reasons, "", *table(payload["rows"])]
+    rows = payload["rows"]
+    more = [f"and {len(rows) - MOST_ROWS} more rows"] if len(rows) > MOST_ROWS else []
+    return [headline, *reasons[:MOST_ROWS], "", *table(rows[:MOST_ROWS]), *more]
 
 
 def _write(place, lines: list[str]) -> None:
     place.axis("off")
-    text = "\n".join(lines).replace("$", r"\$")
+    text = _printable("\n".join(lines))
     place.text(0, 1, text, family="monospace", size=8, color=FOREGROUND, va="top", parse_math=False)
 
 
@@ -67,12 +70,20 @@ def _draw_grid(place, grid: dict, rows: list[dict]) -> None:
     place.imshow(
         numbers, cmap=palette, vmin=0, vmax=len(names), aspect="auto", interpolation="none"
     )
-    place.set_title(f"{grid['role']}: {', '.join(names)}", color=FOREGROUND, size=9, loc="left")
+    title = _printable(f"{grid['role']}: {', '.join(names)}")
+    place.set_title(title, color=FOREGROUND, size=9, loc="left", parse_math=False)
     place.set_xlabel("block", color=FOREGROUND, size=8)
     place.set_ylabel("step", color=FOREGROUND, size=8)
     place.tick_params(colors=FOREGROUND, labelsize=7)
-    key = [Patch(color=colour, label=name) for name, colour in colours.items()]
-    place.legend(handles=key, fontsize=7, loc="upper right", ncols=len(key))
+    key = [Patch(color=colour, label=_printable(name)) for name, colour in colours.items()]
+    legend = place.legend(handles=key, fontsize=7, loc="upper right", ncols=len(key))
+    for label in legend.get_texts():
+        label.set_parse_math(False)
+
+
+def _printable(text: str) -> str:
+    """Without the halves of characters that a font library refuses."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def colours_of(names: list[str]) -> dict[str, str]:

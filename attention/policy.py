@@ -11,11 +11,15 @@ from .call import Call
 from .environment import Environment
 from .tuner import Measurement
 
-WISHES = ("auto", *BACKENDS, "host")
 ON_REFUSAL = ("next best", "stop")
 PRECISIONS = ("exact", "allow approximate")
 EXACT_KERNELS = ("fa3", "fa4", "fa2", "xformers")  # torch's swaps run the same code with a detour
 APPROXIMATE_KERNELS = ("fa3_fp8", "sage3", "sage", "int8")
+
+
+def wishes() -> tuple[str, ...]:
+    """What a user can ask for; whoever embeds the pack may have registered backends of its own."""
+    return ("auto", *BACKENDS, "host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Policy:
     max_error: float = 0.03
 
     def __post_init__(self) -> None:
-        _one_of("backend", self.backend, WISHES)
+        _one_of("backend", self.backend, wishes())
         _one_of("on_refusal", self.on_refusal, ON_REFUSAL)
         _one_of("precision", self.precision, PRECISIONS)
         if not 0 < self.max_error < 1:

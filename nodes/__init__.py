@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import ComfyExtension, io
 
+from . import hosted
 from .backend import WanAttnBackend
 from .diagnostics import WanAttnDiagnostics
 from .report import WanAttnReport
+from .rule import WanAttnRule
 
-NODES: list[type[io.ComfyNode]] = [WanAttnBackend, WanAttnDiagnostics, WanAttnReport]
+hosted.register_all()
+NODES: list[type[io.ComfyNode]] = [
+    WanAttnBackend,
+    WanAttnRule,
+    WanAttnDiagnostics,
+    WanAttnReport,
+]
 
 
 class Extension(ComfyExtension):

@@ -6,19 +6,22 @@ import functools
 from pathlib import Path
 
 import folder_paths
+import torch
 from comfy_api.v0_0_2 import io
 
 from ..attention.dispatch import Dispatcher
 from ..attention.environment import probe
-from ..attention.policy import ON_REFUSAL, PRECISIONS, WISHES, Policy
+from ..attention.policy import ON_REFUSAL, PRECISIONS, Policy, wishes
+from ..attention.rules import Rule
 from ..attention.timings import Timings
 from .override import SLOT, Override
+from .rule import Rules
 from .tap import Tap
 
 BACKEND_TIP = (
     "auto: the fastest that can run the call, measured on its own tensors at the first call of a size and kept. "
     "flash, efficient, cudnn, math: torch's kernels. The others come in packages of their own (see the help page). "
-    "host: change nothing, only watch what ComfyUI runs."
+    "sub_quad, split: ComfyUI's own slower functions. host: change nothing, only watch what ComfyUI runs."
 )
 REFUSAL_TIP = (
     "What to do when the chosen backend cannot run a call. next best: use the next one and say why on the node. "
@@ -30,6 +33,7 @@ PRECISION_TIP = (
     "For auto. exact: only backends that compute attention as torch does. allow approximate: also 8-bit and 4-bit "
     "ones whose measured error on this model's tensors stays under max_error."
 )
+RULES_TIP = "From Attention Rule: other backends for some roles, blocks or steps."
 ERROR_TIP = "For auto with 'allow approximate': the largest relative error against float32."
 
 
@@ -57,7 +61,7 @@ class WanAttnBackend(io.ComfyNode):
                     tooltip="Any diffusion model; made for Wan 2.2. Use one node an expert.",
                 ),
                 io.Combo.Input(
-                    "backend", options=list(WISHES), default="auto", tooltip=BACKEND_TIP
+                    "backend", options=list(wishes()), default="auto", tooltip=BACKEND_TIP
                 ),
                 io.Combo.Input(
                     "on_refusal", options=list(ON_REFUSAL), default="next best", tooltip=REFUSAL_TIP
@@ -78,6 +82,7 @@ class WanAttnBackend(io.ComfyNode):
                     tooltip=ERROR_TIP,
                     optional=True,
                 ),
+                Rules.Input("rules", optional=True, tooltip=RULES_TIP),
             ],
             outputs=[
                 io.Model.Output(
@@ -96,18 +101,32 @@ class WanAttnBackend(io.ComfyNode):
         on_refusal: str,
         precision: str = "exact",
         max_error: float = 0.03,
+        rules: tuple[Rule, ...] = (),
     ) -> io.NodeOutput:
         policy = Policy(backend, on_refusal, precision, max_error)
-        return io.NodeOutput(patch(model, policy, cls.hidden.unique_id))
+        return io.NodeOutput(patch(model, policy, cls.hidden.unique_id, rules))
 
 
-def patch(model, policy: Policy, node: str | None = None):
-    """Return a clone of `model` whose attention calls run under `policy`."""
+def patch(model, policy: Policy, node: str | None = None, rules: tuple[Rule, ...] = ()):
+    """Return a clone of `model` whose attention calls run under `policy` and `rules`."""
     clone = model.clone()
     options = clone.model_options.setdefault("transformer_options", {})
     tap = Tap(node)
-    dispatcher = None if policy.backend == "host" else Dispatcher(policy, timings_of=timings_of)
-    tap.override = Override(tap.recorder, options.get(SLOT), dispatcher)
+    tap.override = Override(
+        tap.recorder, options.get(SLOT), _dispatcher(policy, rules, block_count(clone))
+    )
     options[SLOT] = tap.override
     tap.install(clone)
     return clone
+
+
+def _dispatcher(policy: Policy, rules: tuple[Rule, ...], blocks: int) -> Dispatcher | None:
+    if policy.backend == "host" and not rules:
+        return None
+    return Dispatcher(policy, timings_of=timings_of, rules=rules, blocks=blocks)
+
+
+def block_count(model) -> int:
+    """How many blocks the model numbers, 0 if it does not."""
+    blocks = getattr(model.model.diffusion_model, "blocks", None)
+    return len(blocks) if isinstance(blocks, torch.nn.ModuleList) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,33 +21,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("wanattn")
 SUFFIXES = (".json", ".csv", ".html")
+DEFAULT_PREFIX = "wanattn/report"
 TAPPED = ("WanAttnBackend", "WanAttnDiagnostics")
 
 
 def written(snapshot: Snapshot, payload: dict, prefix: str) -> str:
     """Write the files; the sentence says where they are, or why there are none."""
     try:
-        paths = write(snapshot, payload, prefix)
+        return f"written: {', '.join(write(snapshot, payload, prefix))}"
+    except OSError as error:
+        return f"The report files could not be written: {error.strerror or error}."
     except Exception as error:  # the host raises a bare one for a folder outside its output folder
         reason = str(error).strip().partition("\n")[0]
         return f"The report files could not be written: {reason}. Choose another filename_prefix."
-    return f"written: {', '.join(paths)}"
 
 
 def write(snapshot: Snapshot, payload: dict, prefix: str) -> list[str]:
     """Write `<prefix>_00001.json`, `.csv` and `.html` under the next free number; return their names."""
-    folder, name, _, subfolder, _ = folder_paths.get_save_image_path(
-        prefix, folder_paths.get_output_directory()
-    )
-    stem = _free_stem(Path(folder), name)
-    contents = {
-        ".json": json.dumps(payload, indent=1),
-        ".csv": report.csv_text(snapshot),
-        ".html": page.render(payload),
+    prefix = prefix if prefix.strip(" ./\\") else DEFAULT_PREFIX
+    output = folder_paths.get_output_directory()
+    folder, name, *_ = folder_paths.get_save_image_path(prefix, output)
+    stem = Path(folder, _free_stem(Path(folder), name))
+    makers = {
+        ".json": lambda: json.dumps(payload, indent=1),
+        ".csv": lambda: report.csv_text(snapshot),
+        ".html": lambda: page.render(payload),
     }
-    for suffix, content in contents.items():
-        (Path(folder) / f"{stem}{suffix}").write_text(content, encoding="utf-8", newline="")
-    return [f"{subfolder}/{stem}{suffix}".lstrip("/") for suffix in contents]
+    for suffix, make in makers.items():
+        Path(f"{stem}{suffix}").write_text(make(), encoding="utf-8", newline="")
+    place = Path(os.path.relpath(stem, output)).as_posix()
+    return [f"{place}{suffix}" for suffix in makers]
 
 
 def _free_stem(folder: Path, name: str) -> str:
@@ -56,12 +60,11 @@ def _free_stem(folder: Path, name: str) -> str:
     return f"{name}_{number:05}"
 
 
-def write_unfinished(tap: Tap, model) -> None:
-    """Write the report of a run that was interrupted or failed, for every Attention Report that waits for it."""
+def write_unfinished(tap: Tap) -> None:
+    """Write the report of a tap in a job that ends early, for every Attention Report that waits for it."""
     snapshot = tap.recorder.snapshot()
-    payload = build(tap, model, snapshot)
     for prefix in _waiting_prefixes(tap):
-        log.info("node %s: %s", tap.node, written(snapshot, payload, prefix))
+        log.info("node %s: %s", tap.node, written(snapshot, build(tap, snapshot), prefix))
 
 
 def _waiting_prefixes(tap: Tap) -> list[str]:
@@ -69,12 +72,13 @@ def _waiting_prefixes(tap: Tap) -> list[str]:
         return []
     running, _ = PromptServer.instance.prompt_queue.get_current_queue()
     prompts = [item[2] for item in running if item[1] == tap.recorder.job]
-    return [
-        node["inputs"]["filename_prefix"]
+    prefixes = [
+        node["inputs"].get("filename_prefix")
         for prompt in prompts
         for node in prompt.values()
         if node["class_type"] == "WanAttnReport" and _nearest_tap(prompt, node) == tap.node
     ]
+    return [prefix if isinstance(prefix, str) else DEFAULT_PREFIX for prefix in prefixes]
 
 
 def _nearest_tap(prompt: dict, node: dict) -> str | None:

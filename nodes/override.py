@@ -10,6 +10,7 @@ from ..attention.call import Call
 from ..attention.dispatch import Dispatcher, Observer, name_of
 from ..attention.forward import Forward
 from ..attention.layout import merge_heads, split_heads
+from ..attention.opaque import attend
 from ..attention.recorder import Recorder
 
 KEY = "wanattn"
@@ -34,19 +35,23 @@ class Override:
     def __deepcopy__(self, memo: dict) -> Override:
         return self  # core 0.8 copies model options deeply with every clone
 
-    def reset(self) -> None:
+    def reset(self, steps: int = 0) -> None:
         self.observer.reset()
         if self.dispatcher:
-            self.dispatcher.reset()
+            self.dispatcher.reset(steps)
+
+    @property
+    def leaves(self) -> bool:
+        """Whether calls are for the host, or for another override, to run."""
+        return self.dispatcher is None or self.dispatcher.leaves
 
     @property
     def replaced(self) -> str | None:
         """The name of another pack's override that no longer gets its turn."""
-        if self.dispatcher is None or self.previous is None or isinstance(self.previous, Override):
+        if self.leaves or self.previous is None or isinstance(self.previous, Override):
             return None
         return name_of(self.previous)
 
-    @torch.compiler.disable
     def __call__(
         self,
         func,
@@ -60,36 +65,62 @@ class Override:
         skip_output_reshape=False,
         **kwargs,
     ):
+        shape = {"skip_reshape": skip_reshape, "skip_output_reshape": skip_output_reshape}
+        rest = {"mask": mask, "attn_precision": attn_precision, **shape, **kwargs}
+        if torch.compiler.is_compiling():
+            return self._in_graph(func, q, k, v, heads, rest)
         options = kwargs.get("transformer_options") or {}
         forward = options.get(KEY) or Forward(recorders=[self._recorder])
         block = options.get("block_index")
         queries, keys, values = (q, k, v) if skip_reshape else _split(q, k, v, heads)
-        if self.dispatcher and self._takes(queries, self.dispatcher):
+        role = forward.role(queries.shape[2], keys.shape[2])
+        wish = self.dispatcher.wish(role, forward.step, block) if self.dispatcher else ""
+        if self.dispatcher and wish != "host" and self._takes(queries, self.dispatcher):
             result = self.dispatcher.run(
-                queries, keys, values, _four_dimensional(mask), kwargs.get("scale"), forward, block
+                queries,
+                keys,
+                values,
+                _four_dimensional(mask),
+                kwargs.get("scale"),
+                forward,
+                block,
+                role,
             )
             return result if skip_output_reshape else merge_heads(result)
 
-        def original():
-            shape = {"skip_reshape": skip_reshape, "skip_output_reshape": skip_output_reshape}
-            rest = {"mask": mask, "attn_precision": attn_precision, **shape, **kwargs}
-            return (
-                (self.previous(func, q, k, v, heads, **rest))
-                if self.previous
-                else func(q, k, v, heads, **rest)
-            )
-
-        call = Call.of(queries, keys, values, mask, forward.role(queries.shape[2], keys.shape[2]))
+        call = Call.of(queries, keys, values, mask, role)
         name = name_of(self.previous or func)
         return self.observer.run(
-            call, original, name, forward, block, self._why_left(forward, name, call)
+            call,
+            lambda: self._pass_on(func, q, k, v, heads, rest),
+            name,
+            forward,
+            block,
+            self._why_left(wish or forward.wish, name, call),
+            wish,
+            fickle=self.previous is not None,
         )
+
+    def _in_graph(self, func, q, k, v, heads, rest: dict):
+        """What the compiler traces: one operator, or what it would trace without this pack."""
+        if self.dispatcher is None or not self._takes(q, self.dispatcher):
+            return self._pass_on(func, q, k, v, heads, rest)
+        queries, keys, values = (q, k, v) if rest["skip_reshape"] else _split(q, k, v, heads)
+        options = rest.get("transformer_options") or {}
+        mask, scale = _four_dimensional(rest["mask"]), rest.get("scale")
+        result = attend(queries, keys, values, mask, scale, options.get("block_index"))
+        return result if rest["skip_output_reshape"] else merge_heads(result)
+
+    def _pass_on(self, func, q, k, v, heads, rest: dict):
+        if self.previous:
+            return self.previous(func, q, k, v, heads, **rest)
+        return func(q, k, v, heads, **rest)
 
     def _takes(self, q: torch.Tensor, dispatcher: Dispatcher) -> bool:
         return q.device.type in CHOOSABLE or dispatcher.policy.on_refusal == "stop"
 
-    def _why_left(self, forward: Forward, name: str, call: Call) -> str:
-        if forward.wish in ("", "host"):
+    def _why_left(self, wish: str, name: str, call: Call) -> str:
+        if wish in ("", "host"):
             return ""
         if self.dispatcher:
             return f"torch's kernels cannot be chosen one by one on {call.device_type}"

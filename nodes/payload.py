@@ -19,22 +19,23 @@ if TYPE_CHECKING:
     from .tap import Tap
 
 
-def build(tap: Tap, model, snapshot: Snapshot) -> dict:
+def build(tap: Tap, snapshot: Snapshot, model=None) -> dict:
+    """The payload of a tap; `model` for one that has seen no run yet."""
+    facts = tap.facts or (facts_of(model) if model else {})
+    guess = [] if facts.get("wan") else ["not a Wan model: roles are guesses from the shapes"]
     return report.payload(
         snapshot,
         environment(),
         node=tap.node,
-        model={"class": type(model.model).__name__, "wan": is_wan(model)},
-        coverage=tap.coverage or unseen(model),
-        notes=[
-            *tap.notes(),
-            *([] if is_wan(model) else ["not a Wan model: roles are guesses from the shapes"]),
-        ],
+        model=facts,
+        coverage=tap.coverage or (unseen(model) if model else []),
+        notes=[*tap.notes(), *guess],
     )
 
 
-def is_wan(model) -> bool:
-    return isinstance(model.model.diffusion_model, WanModel)
+def facts_of(model) -> dict:
+    wan = isinstance(model.model.diffusion_model, WanModel)
+    return {"class": type(model.model).__name__, "wan": wan}
 
 
 def environment() -> dict:

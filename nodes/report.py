@@ -8,7 +8,7 @@ from comfy_api.v0_0_2 import io
 
 from ..attention import report
 from ..attention.picture import draw, write_out
-from .files import written
+from .files import DEFAULT_PREFIX, written
 from .override import KEY
 from .payload import build, provenance
 from .tap import Tap, taps
@@ -45,7 +45,7 @@ class WanAttnReport(io.ComfyNode):
                 ),
                 io.String.Input(
                     "filename_prefix",
-                    default="wanattn/report",
+                    default=DEFAULT_PREFIX,
                     tooltip="Where in the output folder the JSON and CSV files go.",
                 ),
             ],
@@ -76,12 +76,12 @@ class WanAttnReport(io.ComfyNode):
 
 def finish(model, prefix: str, node: str | None, metadata: dict | None) -> tuple[str, dict | None]:
     """Write the report of a model's last job. Whatever goes wrong is a sentence in it, never a lost video."""
-    tap = chosen_tap(model)
-    if tap is None:
-        return NO_TAP, None
     try:
+        tap = chosen_tap(model)
+        if tap is None:
+            return NO_TAP, None
         snapshot = tap.recorder.snapshot()
-        payload = build(tap, model, snapshot)
+        payload = build(tap, snapshot, model)
         if metadata is not None:
             metadata.setdefault(KEY, {})[node or tap.node or ""] = provenance(payload)
         return f"{report.text(payload)}\n{written(snapshot, payload, prefix)}", payload
@@ -99,6 +99,9 @@ def picture(payload: dict | None, text: str):
         return write_out(
             f"The picture needs matplotlib ({error}).\nInstall it with: pip install matplotlib"
         )
+    except Exception as error:  # the video comes first
+        log.exception("the picture failed")
+        return write_out(f"The picture failed ({type(error).__name__}). The text has the report.")
 
 
 def chosen_tap(model) -> Tap | None:

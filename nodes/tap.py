@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections import Counter
+from contextlib import nullcontext
+from typing import ClassVar
 
 import comfy.model_management
 import torch
@@ -17,10 +20,11 @@ from ..attention.dispatch import name_of
 from ..attention.forward import Forward
 from ..attention.recorder import Recorder
 from ..attention.report import summary
+from .compiled import Graphs
 from .coverage import unseen
 from .files import write_unfinished
 from .override import KEY, SLOT, Override
-from .payload import build
+from .payload import build, facts_of
 
 EVENT = "wanattn.update"
 SECONDS_BETWEEN_SHOWS = 0.2
@@ -30,13 +34,19 @@ log = logging.getLogger("wanattn")
 class Tap:
     """Wraps the sampler and the model of a patched clone. Several taps on one model each record every call."""
 
+    _living: ClassVar[weakref.WeakSet[Tap]] = (
+        weakref.WeakSet()
+    )  # for the reports of a job that ends early
+
     def __init__(self, node: str | None, override: Override | None = None, proof: str = "") -> None:
         self.node = node
         self.proof = proof
         self.recorder = Recorder(listener=self._tick)
         self.override = override
         self._watch = Override(self.recorder, None)
+        self._graphs = Graphs()
         self._sigmas: list[float] = []
+        self.facts: dict = {}
         self.coverage: list[str] = []
         self._ahead = ""
         self._model: ModelPatcher | None = None
@@ -45,7 +55,10 @@ class Tap:
     def install(self, model: ModelPatcher) -> None:
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self.outer_sample)
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, self.apply_model)
+        if upstream := taps(model):  # the first tap times the calls for all
+            self.recorder.stopwatch = upstream[0].recorder.stopwatch
         model.set_attachments(KEY, (*taps(model), self))
+        self._living.add(self)
 
     @property
     def wish(self) -> str:
@@ -54,14 +67,7 @@ class Tap:
 
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
         """Bracket one sampler run; what was recorded stays when it is interrupted or fails."""
-        self._sigmas = sigmas.tolist()
-        self._model = executor.class_obj.model_patcher
-        self.coverage = unseen(self._model)
-        self._watch.previous = None
-        for override in filter(None, (self._watch, self.override)):
-            override.reset()
-        context = get_executing_context()
-        run = self.recorder.begin(context and context.prompt_id, len(self._sigmas) - 1)
+        device = self._begin(executor.class_obj.model_patcher, sigmas.tolist())
         state = "failed"
         try:
             result = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
@@ -71,13 +77,25 @@ class Tap:
             state = "interrupted"
             raise
         finally:
-            run.peak_bytes = (
-                torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
-            )
+            run = self.recorder.runs[-1]
+            run.peak_bytes = torch.cuda.max_memory_allocated(device) if device else None
             self.recorder.end(run, state)
             self._end_forward(wait=True)
-            self._finish(self._model, state)
+            self._finish(state)
             self._model = None
+
+    def _begin(self, model: ModelPatcher, sigmas: list[float]) -> torch.device | None:
+        """Start a run; return the device whose memory is counted, if it has one of its own."""
+        steps = max(len(sigmas) - 1, 0)
+        self._sigmas, self._model = sigmas, model
+        self._watch.previous = None
+        for override in filter(None, (self._watch, self.override)):
+            override.reset(steps)
+        self.facts, self.coverage = facts_of(model), unseen(model)
+        self._graphs.begin(model)
+        context = get_executing_context()
+        self.recorder.begin(context and context.prompt_id, steps)
+        return _start_peak(model.load_device)
 
     def apply_model(
         self, executor, x, t, c_concat=None, c_crossattn=None, control=None, options=None, **kwargs
@@ -94,15 +112,25 @@ class Tap:
                 options[SLOT] = self._watch
         self._join(forward, slot)
         try:
-            return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+            with self._serving(slot, forward) if first else nullcontext():
+                return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
         finally:
             if first:
-                del options[KEY]
-                options.pop(SLOT)
+                options.pop(KEY, None)  # other packs' wrappers may have taken them out
+                options.pop(SLOT, None)
                 options.update({SLOT: slot} if slot else {})
             self.recorder.stopwatch.settle()
             self._end_forward()
             self._tick()
+
+    def _serving(self, slot, forward: Forward):
+        """Compiled graphs have their calls answered by the override of ours that takes or watches them."""
+        if isinstance(slot, Override):
+            return self._graphs.serving(slot, forward, certain=True)
+        known = [tap.override for tap in taps(self._model)] if self._model else []
+        takers = [override for override in known if override and override.dispatcher]
+        override = takers[-1] if takers else self._watch
+        return self._graphs.serving(override, forward, certain=False)
 
     def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
         sigma = float(t.flatten()[0])  # the one read from the device in a forward
@@ -138,17 +166,16 @@ class Tap:
         spent = time.perf_counter() - now
         self._next_show = now + max(SECONDS_BETWEEN_SHOWS, spent * 100)  # at most 1 % of the time
 
-    def _finish(self, model: ModelPatcher, state: str) -> None:
+    def _finish(self, state: str) -> None:
+        """Say how the run ended; the outermost tap also writes the reports that will not get their turn."""
         self.show()
-        log.info("node %s: %s", self.node, self.text())
-        if state != "finished":
-            self._write_unfinished(model)
-
-    def _write_unfinished(self, model: ModelPatcher) -> None:
         try:
-            write_unfinished(self, model)
+            log.info("node %s: %s", self.node, self.text())
+            if state != "finished" and taps(self._model)[0] is self:
+                for tap in [tap for tap in self._living if tap.recorder.job == self.recorder.job]:
+                    write_unfinished(tap)
         except Exception:  # what ended the run must come through
-            log.exception("the report of the unfinished run failed")
+            log.exception("the report of the run failed")
 
     def text(self) -> str:
         """The node's status for the current job."""
@@ -165,13 +192,14 @@ class Tap:
         if self._ahead:
             notes.append(f"{self._ahead} was wired after this node and is asked first")
         elif through := self._through():
-            notes.append(f"calls go through the override {name_of(through)}")
-        return notes
+            which = "calls left to the host" if dispatcher else "calls"
+            notes.append(f"{which} go through the override {name_of(through)}")
+        return notes + self._graphs.notes(bool(self.override and self.override.dispatcher))
 
     def _through(self):
         """Another pack's override that takes the calls which this node leaves alone."""
-        watches = self.override and not self.override.dispatcher
-        through = self._watch.previous or (watches and self.override.previous)
+        left_to = self.override and self.override.leaves and self.override.previous
+        through = self._watch.previous or left_to
         return None if isinstance(through, Override) else through
 
     def show(self) -> None:
@@ -181,9 +209,17 @@ class Tap:
             return
         try:
             server.send_progress_text(self.text(), self.node)
-            server.send_sync(EVENT, build(self, self._model, self.recorder.snapshot()))
+            server.send_sync(EVENT, build(self, self.recorder.snapshot()))
         except Exception:  # a run must not end because its display failed
             log.exception("node %s could not be brought up to date", self.node)
+
+
+def _start_peak(device: torch.device) -> torch.device | None:
+    """Count the peak of memory from here; None where there is none to count."""
+    if device.type != "cuda":
+        return None
+    torch.cuda.reset_peak_memory_stats(device)
+    return device
 
 
 def taps(model: ModelPatcher) -> tuple[Tap, ...]:

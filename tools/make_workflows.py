@@ -28,7 +28,7 @@ SLOTS = {
     "CreateVideo": ("images:IMAGE audio:AUDIO", "VIDEO:VIDEO"),
     "SaveVideo": ("video:VIDEO", ""),
     "MarkdownNote": ("", ""),
-    "WanAttnBackend": ("model:MODEL", "MODEL:MODEL"),
+    "WanAttnBackend": ("model:MODEL rules:WANATTN_RULES", "MODEL:MODEL"),
     "WanAttnDiagnostics": ("model:MODEL", "MODEL:MODEL"),
     "WanAttnReport": ("model:MODEL after:*", "after:LATENT report:STRING picture:IMAGE"),
 }

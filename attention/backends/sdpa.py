@@ -140,6 +140,8 @@ def math_refusals(call: Call, environment: Environment) -> list[str]:
     """Math can run any call that fits: it writes down the score matrix and its softmax."""
     free = environment.free_memory(call.device)
     needed = 2 * call.score_bytes
+    if call.dtype in HALF and not cuda.fp16_bf16_reduction_math_sdp_allowed():
+        needed *= 2  # torch then computes in float32; ComfyUI allows the shorter way
     if free is None or needed <= free:
         return []
     return [

@@ -52,6 +52,7 @@ def test_doctor_reads_a_host_without_running_it(tmp_path, capsys):
             "no ComfyUI in 'nowhere'; expected a folder with main.py",
         ),
         (["doctor", "--device", "cuda:99"], "device 'cuda:99' cannot be used"),
+        (["demo", "--device", "cuda:99"], "device 'cuda:99' cannot be used"),
         (["demo", "--device", "cpu", "--size", "100x128"], "width 100, needs a multiple of 16"),
         (["demo", "--device", "cpu", "--size", "large"], "size 'large', needs WIDTHxHEIGHT"),
         (["demo", "--device", "cpu", "--frames", "80"], "frames 80, needs 4n+1"),

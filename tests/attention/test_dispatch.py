@@ -126,6 +126,31 @@ def test_an_opaque_function_is_profiled_once_a_kind(tensors, forward):
     assert "aten::scaled_dot_product_attention" in records(forward)[2].sighting.operators
 
 
+def test_two_functions_with_equal_calls_are_told_apart(tensors, forward):
+    observer = Observer()
+
+    with torch.inference_mode():
+        observed(observer, forward, tensors, torch.nn.functional.scaled_dot_product_attention)
+        observed(observer, forward, tensors, lambda q, k, v: (q @ k.mT).softmax(-1) @ v, "other")
+
+    assert [record.active for record in records(forward)] == ["flash", "other"]
+
+
+def test_a_fickle_function_is_looked_at_in_every_step(tensors, forward):
+    observer, (q, k, v) = Observer(), tensors()
+    call = Call.of(q, k, v, None, "self")
+    dense = torch.nn.functional.scaled_dot_product_attention
+
+    with torch.inference_mode():
+        for step in range(3):
+            forward.step = step
+            run = (lambda: dense(q, k, v)) if step == 0 else (lambda: (q @ k.mT).softmax(-1) @ v)
+            for _ in range(2):
+                observer.run(call, run, "pack.sparse", forward, 0, fickle=True)
+
+    assert [r.active for r in records(forward)] == ["flash"] * 2 + ["pack.sparse"] * 4
+
+
 def test_a_function_without_sdpa_keeps_its_name(tensors, forward):
     observed(Observer(), forward, tensors, lambda q, k, v: (q @ k.mT).softmax(-1) @ v)
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
-from wanattn.attention import policy, report
+from wanattn.attention import evidence, policy, report
 from wanattn.attention.backends import BACKENDS, Backend
 from wanattn.attention.dispatch import Dispatcher
 from wanattn.attention.forward import Forward
@@ -92,3 +94,34 @@ def test_a_users_own_profiler_and_ours_do_not_break_each_other(tensors):
     names = [event.name for event in session.events()]
     assert names.count("aten::_scaled_dot_product_flash_attention_for_cpu") == 3
     assert {record.evidence for record in records(attend(tensors, "every call"))} == {"profiled"}
+
+
+def test_a_profiler_in_another_thread_is_left_alone(tensors):
+    started, finished, names = threading.Event(), threading.Event(), []
+
+    def users():
+        with profile(activities=[ProfilerActivity.CPU]) as session:
+            started.set()
+            finished.wait(30)
+        names.extend(event.name for event in session.events())
+
+    thread = threading.Thread(target=users)
+    thread.start()
+    started.wait(30)
+    during = attend(tensors, "every call")
+    finished.set()
+    thread.join()
+
+    assert {record.evidence for record in records(during)} == {"forced"}
+    assert {record.evidence for record in records(attend(tensors, "sample"))} >= {"profiled"}
+
+
+def test_a_failing_profiler_costs_only_the_proof(tensors, monkeypatch):
+    def broken(**options):
+        raise RuntimeError("Can't disable Kineto profiler when it's not running")
+
+    monkeypatch.setattr(evidence, "profile", broken)
+
+    assert {(r.active, r.evidence) for r in records(attend(tensors, "sample"))} == {
+        ("flash", "forced")
+    }

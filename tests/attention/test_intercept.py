@@ -45,6 +45,18 @@ def test_causal_calls_are_left_to_torch_and_say_so(tensors):
     assert record.reason == "causal or dropout call, left to torch"
 
 
+def test_a_call_without_heads_is_one_of_a_single_head(tensors):
+    q, k, v = (x[:, 0] for x in tensors(batch=3))
+    mask = torch.rand(3, 64, 64) > 0.3
+
+    with Intercept(Policy("math")) as intercept:
+        result = F.scaled_dot_product_attention(q, k, v, mask)
+
+    torch.testing.assert_close(result, F.scaled_dot_product_attention(q, k, v, mask))
+    (record,) = records(intercept)
+    assert (record.active, record.call.heads, record.call.batch) == ("math", 1, 3)
+
+
 def test_other_functions_are_not_touched():
     with Intercept(Policy("flash")) as intercept:
         assert F.softmax(torch.zeros(2), 0).tolist() == [0.5, 0.5]

@@ -82,14 +82,19 @@ def test_a_backend_that_broke_is_passed_over_with_its_reason(make_call, make_env
     assert (choice.backend.name, choice.reason) == ("flash", broken["cudnn"][0])
 
 
-def test_math_that_cannot_fit_is_refused_with_the_number(make_call, make_environment):
+@pytest.mark.parametrize(("short_way", "needed"), [(True, "1026.3"), (False, "2052.7")])
+def test_math_that_cannot_fit_is_refused_with_the_number(
+    make_call, make_environment, monkeypatch, short_way, needed
+):
+    allowed = "fp16_bf16_reduction_math_sdp_allowed"
+    monkeypatch.setattr(torch.backends.cuda, allowed, lambda: short_way)
     environment = make_environment(free_memory=lambda device: 60 * 2**30)
     call = make_call(q_len=82992, kv_len=82992)
 
     choice = choose(call, environment, Policy("math", "stop"))
 
     assert choice.backend is None
-    reason = "score matrix and its softmax need 1026.3 GiB, 60.0 GiB free"
+    reason = f"score matrix and its softmax need {needed} GiB, 60.0 GiB free"
     assert choice.rejected[0].reasons == (reason,)
 
 

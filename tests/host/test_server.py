@@ -16,7 +16,12 @@ COLUMNS = (
 )
 FACES = {
     "WanAttnBackend": ("Attention Backend", ["model", "backend", "on_refusal"], ["MODEL"]),
-    "WanAttnDiagnostics": ("Attention Diagnostics", ["model", "evidence"], ["MODEL"]),
+    "WanAttnRule": (
+        "Attention Rule",
+        ["role", "blocks", "steps", "backend"],
+        ["WANATTN_RULES"],
+    ),
+    "WanAttnDiagnostics": ("Attention Diagnostics", ["model"], ["MODEL"]),
     "WanAttnReport": (
         "Attention Report",
         ["model", "after", "filename_prefix"],

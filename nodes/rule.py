@@ -1,0 +1,65 @@
+"""Attention Rule: narrow a backend to a role, to blocks, to steps."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from ..attention.policy import wishes
+from ..attention.rules import RULE_ROLES, Rule, parse_ranges
+
+Rules = io.Custom("WANATTN_RULES")  # a tuple of Rule, the first asked last
+
+ROLE_TIP = (
+    "Which calls: self (a clip's tokens among themselves), text, image (only Wan 2.1 I2V and Animate have such calls), "
+    "other, or any of them."
+)
+BLOCKS_TIP = "Blocks of the model, from 0: 0-3,39 or 36- for all from 36 on. Empty for all."
+STEPS_TIP = (
+    "Steps of the sampler that uses the model, from 0: 0-1,18- by number, or 0%-10%,90%- as a share of its steps. "
+    "Empty for all."
+)
+
+
+class WanAttnRule(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanAttnRule",
+            display_name="Attention Rule",
+            category="model/attention",
+            description=(
+                "Runs the attention calls of a role, of some blocks or of some steps on a backend of their own. "
+                "Chain several, the later ones win, and connect the last one to Attention Backend."
+            ),
+            inputs=[
+                Rules.Input(
+                    "rules", optional=True, tooltip="Rules that this one comes after and overrules."
+                ),
+                io.Combo.Input("role", options=list(RULE_ROLES), default="any", tooltip=ROLE_TIP),
+                io.String.Input("blocks", default="", tooltip=BLOCKS_TIP),
+                io.String.Input("steps", default="", tooltip=STEPS_TIP),
+                io.Combo.Input(
+                    "backend",
+                    options=list(wishes()),
+                    default="auto",
+                    tooltip="As in Attention Backend, whose other settings hold for rules too.",
+                ),
+            ],
+            outputs=[Rules.Output("rules", tooltip="For Attention Backend or the next rule.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, blocks: str | None = None, steps: str | None = None) -> bool | str:
+        """What is typed in is refused before anything runs; what is linked is not known yet."""
+        for what, text in (("blocks", blocks), ("steps", steps)):
+            try:
+                parse_ranges(text or "", percent=what == "steps")
+            except ValueError as error:
+                return f"{what}: {error}"
+        return True
+
+    @classmethod
+    def execute(
+        cls, role: str, blocks: str, steps: str, backend: str, rules: tuple[Rule, ...] = ()
+    ) -> io.NodeOutput:
+        return io.NodeOutput((*rules, Rule.parse(role, blocks, steps, backend)))
