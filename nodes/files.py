@@ -30,7 +30,8 @@ def written(snapshot: Snapshot, payload: dict, prefix: str) -> str:
     try:
         return f"written: {', '.join(write(snapshot, payload, prefix))}"
     except OSError as error:
-        return f"The report files could not be written: {error.strerror or error}."
+        reason = f"{error.strerror or error} ({error.filename or prefix})"
+        return f"The report files could not be written: {reason}. Mend that, or choose another filename_prefix."
     except Exception as error:  # the host raises a bare one for a folder outside its output folder
         reason = str(error).strip().partition("\n")[0]
         return f"The report files could not be written: {reason}. Choose another filename_prefix."
