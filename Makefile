@@ -37,7 +37,8 @@ test-host: $(READY)
 	$(PY) tests/host/run.py
 
 bench: $(READY)
-	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script" || exit 1; done
+	$(PY) benchmarks/evidence.py
+	$(PY) benchmarks/panel.py
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and $(TOO_OLD))'

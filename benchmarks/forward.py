@@ -46,6 +46,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--out", type=Path, help="JSON file")
     options = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("no CUDA device; a forward at these sizes needs one")
     load_host(options.comfyui, cpu=False)
     patcher = build(options.layers, getattr(torch, options.dtype))
     results = {size: compare(patcher, size, options) for size in options.sizes}
