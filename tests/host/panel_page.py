@@ -14,7 +14,7 @@ TESTS = Path(__file__).resolve().parents[1]
 ARTEFACTS = TESTS / "artefacts"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESIGNS = {"classic": False, "nodes2": True}
-STEPS = 64
+STEPS = 128
 
 READY = "window.app?.graph && window.app?.extensionManager?.command"
 LOAD = """async ([graph, places]) => {
