@@ -73,7 +73,8 @@ def test_panel_changes_during_a_run_and_survives_a_reload(server, open_page, des
     page.evaluate("() => void window.app.queuePrompt(0)")
 
     page.wait_for_function(
-        f"window.states.some(state => /^{low} .*running.*step ([2-9]|[1-9][0-9])/.test(state))", timeout=120_000
+        f"window.states.some(state => /^{low} .*running.*step ([2-9]|[1-9][0-9])/.test(state))",
+        timeout=120_000,
     )
     screenshot(server, page, f"run_{design}")
     wait_for(page, low, ".state", "finished")
