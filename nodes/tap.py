@@ -159,9 +159,8 @@ class Tap:
         now = time.perf_counter()
         if now < self._next_show:
             return
-        self._next_show = (
-            now + SECONDS_BETWEEN_SHOWS
-        )  # before the work, which other threads need not repeat
+        # Before the work, which other threads need not repeat.
+        self._next_show = now + SECONDS_BETWEEN_SHOWS
         self.show()
         spent = time.perf_counter() - now
         self._next_show = now + max(SECONDS_BETWEEN_SHOWS, spent * 100)  # at most 1 % of the time

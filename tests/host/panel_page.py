@@ -12,7 +12,6 @@ from wanattn.tests.host.hosts import version_of
 
 TESTS = Path(__file__).resolve().parents[1]
 ARTEFACTS = TESTS / "artefacts"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESIGNS = {"classic": False, "nodes2": True}
 STEPS = 128
 

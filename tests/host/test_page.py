@@ -1,7 +1,6 @@
 """The nodes on the real page: status text while sampling, the report after it, in both node designs."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from wanattn.tests.host.hosts import version_of
 from wanattn.tests.host.server import wait_until
 
 ARTEFACTS = Path(__file__).resolve().parents[1] / "artefacts"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESIGNS = {"classic": False, "nodes2": True}
 STATUS = {
     "WanAttnBackend": r"flash 8/8 calls",
@@ -34,18 +32,6 @@ TEXTS = """type => {
     const texts = node.widgets.map(widget => `${widget.value} ${widget.element?.textContent}`);
     return texts.join("\\n");
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium not installed")
-    with playwright.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module", params=list(DESIGNS))

@@ -2,14 +2,12 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 from wanattn.attention.page import render
 from wanattn.tests.host.panel_page import (
     DESIGNS,
-    FLAGS,
     FRAMES,
     LOAD,
     SEND,
@@ -23,18 +21,6 @@ from wanattn.tests.host.panel_page import (
     text,
     wait_for,
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium not installed")
-    with playwright.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
