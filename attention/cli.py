@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from . import demo, doctor, report
 from .backends.kernels import KERNELS
+from .clip import Clip
 from .policy import wishes
 
 EXIT_CODES = (
@@ -81,12 +81,12 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    shape = demo.Shape(*_size(options.size), options.frames)
+    clip = Clip.of(options.size, options.frames)
     backends = options.backend or [name for name in wishes() if name not in KERNELS]
     device = options.device or doctor.default_device()
     total = 2 * options.steps * (1 + len(backends))
     with tqdm(total=total, desc="denoising", unit="forward", file=sys.stderr) as bar:
-        payload, recorder, outcomes = demo.run(backends, device, shape, options.steps, bar.update)
+        payload, recorder, outcomes = demo.run(backends, device, clip, options.steps, bar.update)
     paths = demo.write(options.out, payload, recorder)
     limit = LARGEST_ERROR.get(device.partition(":")[0], LARGEST_ERROR["cuda"])
     say(
@@ -102,10 +102,3 @@ def _demo_text(payload: dict, outcomes: list[demo.Outcome], paths: list[Path], l
     verdict = f"max relative error against the unpatched model (at most {limit:.0e} expected):"
     written = f"written: {', '.join(map(str, paths))}"
     return "\n".join([report.text(payload), "", verdict, *errors, written])
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not match:
-        raise ValueError(f"size '{text}', needs WIDTHxHEIGHT such as 832x480")
-    return int(match[1]), int(match[2])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from . import page, report
+from .clip import TEXT_TOKENS, Clip
 from .environment import probe, require
 from .intercept import Intercept
 from .policy import Policy, wishes
@@ -20,29 +21,8 @@ from .recorder import Recorder
 if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
-TEXT_TOKENS = 512
 TEXT_DIM = 256
 GUIDANCE = 4.0
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A clip in pixels and frames. Wan's VAE makes 1 latent frame of 4 frames and 1 latent of 8x8 pixels."""
-
-    width: int = 128
-    height: int = 128
-    frames: int = 9
-
-    def __post_init__(self) -> None:
-        for name in ("width", "height"):
-            if getattr(self, name) <= 0 or getattr(self, name) % 16:
-                raise ValueError(f"{name} {getattr(self, name)}, needs a multiple of 16")
-        if self.frames <= 0 or self.frames % 4 != 1:
-            raise ValueError(f"frames {self.frames}, needs 4n+1 such as 5, 9 or 81")
-
-    @property
-    def latent(self) -> tuple[int, int, int]:
-        return (self.frames - 1) // 4 + 1, self.height // 8, self.width // 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +36,7 @@ class Outcome:
 def run(
     backends: Sequence[str],
     device: str,
-    shape: Shape,
+    clip: Clip,
     steps: int,
     progress: Callable[[int], object] = lambda forwards: None,
 ) -> tuple[dict, Recorder, list[Outcome]]:
@@ -68,13 +48,13 @@ def run(
         raise ValueError(f"steps {steps}, needs at least 1")
     require(device)
     model = tiny_model(device)
-    expected = denoise(model, shape, steps, None, progress)
+    expected = denoise(model, clip, steps, None, progress)
     recorder, outcomes = Recorder(), []
     for name in backends:
         intercept = Intercept(Policy(name), recorder)
         run = recorder.begin("demo", steps)
         with intercept.numbering(model.blocks), intercept:
-            result = denoise(model, shape, steps, intercept, progress)
+            result = denoise(model, clip, steps, intercept, progress)
         recorder.end(run, "finished")
         outcomes.append(Outcome(name, _relative_error(result, expected)))
     facts = probe().facts()
@@ -113,12 +93,12 @@ def dtype_for(device: str) -> torch.dtype:
 
 @torch.inference_mode()
 def denoise(
-    model: WanTransformer3DModel, shape: Shape, steps: int, intercept: Intercept | None, progress
+    model: WanTransformer3DModel, clip: Clip, steps: int, intercept: Intercept | None, progress
 ) -> torch.Tensor:
     """Euler steps from noise to clip with classifier-free guidance: two forwards a step."""
     device, dtype = model.device, dtype_for(str(model.device))
     generator = torch.Generator().manual_seed(0)
-    latents = torch.randn(1, 16, *shape.latent, generator=generator).to(device, dtype)
+    latents = torch.randn(1, 16, *clip.latent, generator=generator).to(device, dtype)
     texts = torch.randn(2, 1, TEXT_TOKENS, TEXT_DIM, generator=generator).to(device, dtype)
     sigmas = torch.linspace(1, 0, steps + 1).tolist()
     for step in range(steps):

@@ -1,0 +1,1 @@
+"""Benchmarks: attention kernels here; the whole model and a running server come with the repository."""
