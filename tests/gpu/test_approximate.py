@@ -1,0 +1,97 @@
+"""Approximate kernels on a GPU: whether `auto` takes them, and what happens when they go wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from wanattn.attention import BACKENDS, Dispatcher, Forward, Policy, Recorder, probe
+from wanattn.attention.backends import Kernel
+from wanattn.attention.policy import APPROXIMATE_KERNELS
+from wanattn.attention.timings import Timings
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+@pytest.fixture
+def qkv():
+    generator = torch.Generator("cuda").manual_seed(0)
+    shape = (1, 16384, 8, 128)  # B N H D
+    tensors = (torch.randn(shape, device="cuda", generator=generator) for _ in range(3))
+    return [tensor.bfloat16().transpose(1, 2) for tensor in tensors]
+
+
+def installed_approximate() -> list[str]:
+    kernels = [BACKENDS[name] for name in APPROXIMATE_KERNELS]
+    return [k.name for k in kernels if isinstance(k, Kernel) and not k.absence]
+
+
+def run_auto(qkv, **wish):
+    timings = Timings(None, "test")
+    dispatcher = Dispatcher(Policy("auto", **wish), timings_of=lambda device: timings)
+    recorder = Recorder()
+    out = dispatcher.run(*qkv, None, None, Forward(step=0, recorders=[recorder]), 0)
+    ((_, record),) = recorder.snapshot().calls
+    return out, record, dispatcher
+
+
+def test_auto_takes_an_approximate_kernel_only_below_the_error_that_it_measured(qkv):
+    if not installed_approximate():
+        pytest.skip(f"none of {', '.join(APPROXIMATE_KERNELS)} is installed")
+
+    exact_out, exact, _ = run_auto(qkv)
+    rough_out, rough, dispatcher = run_auto(qkv, precision="allow approximate", max_error=0.2)
+    _, strict, _ = run_auto(qkv, precision="allow approximate", max_error=0.001)
+
+    assert BACKENDS[exact.active].exact and BACKENDS[strict.active].exact
+    assert not BACKENDS[rough.active].exact, dispatcher.notes
+    off = (rough_out.float() - exact_out.float()).norm() / exact_out.float().norm()
+    assert 1e-3 < off < 0.2
+
+
+def test_an_output_that_is_not_finite_is_noticed_without_waiting_for_the_device(qkv, monkeypatch):
+    flash = BACKENDS["flash"]
+    if reasons := flash.refusals(call_of(qkv), probe()):
+        pytest.skip("; ".join(reasons))
+    calls = []
+
+    def spoiled(q, k, v, mask=None, scale=None):
+        calls.append(1)
+        out = flash.run(q, k, v, mask, scale)
+        return out * torch.nan if len(calls) == 3 else out
+
+    rough = dataclasses.replace(flash, name="rough", exact=False, run=spoiled)
+    monkeypatch.setitem(BACKENDS, "rough", rough)
+    dispatcher, recorder = Dispatcher(Policy("rough")), Recorder()
+
+    def forward(step):
+        facts = Forward(step=step, recorders=[recorder])
+        out = [dispatcher.run(*qkv, None, None, facts, block) for block in range(2)][-1]
+        dispatcher.end_forward()
+        return out
+
+    forward(0)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        forward(1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.cuda.synchronize()
+    dispatcher.end_forward()
+    out = forward(2)
+
+    assert out.isfinite().all()
+    assert dispatcher.notes == ["rough: output not finite in step 2, block 0; self calls left it"]
+    active = [record.active for _, record in recorder.snapshot().calls]
+    assert active[:4] == ["rough"] * 4 and "rough" not in active[4:]
+
+
+def call_of(qkv):
+    from wanattn.attention import Call
+
+    return Call.of(*qkv, None, "self")

@@ -1,0 +1,55 @@
+"""Attention inside graphs that torch compiles and the device replays."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+from wanattn.attention import Dispatcher, Forward, Policy, Recorder
+from wanattn.attention.opaque import attend, serving
+from wanattn.attention.timings import Timings
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+def block(q, k, v):
+    return attend(q * 1.5, k, v, None, None, 0).transpose(1, 2).flatten(2).relu()
+
+
+@pytest.fixture
+def qkv():
+    generator = torch.Generator("cuda").manual_seed(0)
+    shape = (1, 2048, 8, 128)  # B N H D
+    tensors = (torch.randn(shape, device="cuda", generator=generator) for _ in range(3))
+    return [tensor.bfloat16().transpose(1, 2) for tensor in tensors]
+
+
+@pytest.mark.parametrize("how", [{"mode": "reduce-overhead"}, {"backend": "cudagraphs"}])
+@pytest.mark.parametrize("backend", ["flash", "cudnn", "auto"])
+def test_a_replayed_graph_computes_what_the_backend_computes(qkv, how, backend):
+    torch.compiler.reset()
+    counters.clear()
+    compiled = torch.compile(block, fullgraph=True, **how)
+    timings = Timings(None, "test")
+    dispatcher = Dispatcher(Policy(backend), timings_of=lambda device: timings)
+    recorder = Recorder()
+
+    def serve(q, k, v, mask, scale, number):
+        capturing = torch.cuda.is_current_stream_capturing()
+        forward = Forward() if capturing else Forward(recorders=[recorder])
+        return dispatcher.run(q, k, v, mask, scale, forward, number)
+
+    with torch.inference_mode(), serving(serve):
+        for _ in range(4):  # warm-up, capture, replays
+            torch.compiler.cudagraph_mark_step_begin()
+            found = compiled(*qkv).clone()
+        other = [tensor * 0.5 for tensor in qkv]
+        replayed = compiled(*other).clone()
+
+    torch.testing.assert_close(found, block(*qkv), rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(replayed, block(*other), rtol=2e-2, atol=2e-2)
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
+    assert 1 <= len(recorder.snapshot().calls) < 5  # replays ask for nothing
