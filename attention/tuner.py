@@ -22,7 +22,9 @@ CLEARLY_SLOWER = 1.15
 TIE = 1.03
 ROUNDS = 5  # for all that are not clearly slower
 MOST_ROUNDS = 15  # for those that are still tied
-BURST = 2.0  # milliseconds of work that make host overhead vanish from a measurement
+BURSTS = (2.0, 20.0)  # milliseconds of one measurement: enough, and best where there is time for it
+MOST_CALLS = 200  # of one measurement
+LINEAR = 22  # multiplications of a block's linear layers, over the square of its width: Wan 14B's; 5B has more
 STEADY = 50.0  # milliseconds; shorter measurements are made twice before a backend is dropped
 CHECKED_HEADS = 4
 CHECKED_ROWS = 32
@@ -68,6 +70,7 @@ class _Trial:
     error: float | None
     times: list[float] = field(default_factory=list)
     burst: int = 1
+    later: int = 0  # calls after the first two
 
     @property
     def milliseconds(self) -> float:
@@ -76,8 +79,8 @@ class _Trial:
 
     @property
     def spent(self) -> float:
-        """Milliseconds of all its calls, the first one without what it built."""
-        return (2 + self.burst * (len(self.times) - 1)) * self.milliseconds
+        """Milliseconds of all its calls, the first one without what it built, and the calls that go ahead."""
+        return (2 + self.later) * self.milliseconds
 
     def measurement(self) -> Measurement:
         return Measurement(self.backend.name, self.milliseconds, self.first, self.error)
@@ -92,8 +95,8 @@ def tune(
 ) -> list[Measurement]:
     """Measure each backend, fastest first, those that must not be used last.
 
-    The timed part stays below one forward: `forward_milliseconds` where it is known, else what the attention
-    calls of one forward take at least. First calls are not counted in it, since they build plans and compile.
+    The timed part stays below one forward: `forward_milliseconds` where it is known, else what a forward of a model
+    with such calls takes at least. First calls are not counted in it, since they build plans and compile.
     """
     stopwatch = timer_for(inputs.q.device)
     expected = Expected(inputs)
@@ -101,7 +104,8 @@ def tune(
     failures: list[Measurement] = []
     for backend in backends:
         best = min((trial.milliseconds for trial in trials), default=None)
-        if best is not None and _spent(trials) > _budget(best, forward_milliseconds):
+        budget = _budget(call, best or 0.0, forward_milliseconds)
+        if best is not None and _spent(trials) > budget:
             failures.append(
                 Measurement(backend.name, refusal="not timed, the time of one forward is used up")
             )
@@ -112,15 +116,18 @@ def tune(
         else:
             trials.append(outcome)
     if trials:
-        _finish(trials, inputs, stopwatch, forward_milliseconds)
+        _finish(call, trials, inputs, stopwatch, forward_milliseconds)
     trials.sort(key=lambda trial: trial.milliseconds)
     return [*(trial.measurement() for trial in trials), *failures]
 
 
 @torch.no_grad()
-def check(call: Call, backend: Backend, inputs: Inputs) -> Measurement:
-    """Run once and compare; for timings that were made on another model's tensors."""
-    outcome = _first(backend, call, inputs, Expected(inputs), timer_for(inputs.q.device))
+def check(
+    call: Call, backend: Backend, inputs: Inputs, expected: Expected | None = None
+) -> Measurement:
+    """Run once and compare; for timings that were made elsewhere. `expected` of these inputs, if it is there already."""
+    expected = expected or Expected(inputs)
+    outcome = _first(backend, call, inputs, expected, timer_for(inputs.q.device))
     if isinstance(outcome, _Trial):
         return Measurement(backend.name, None, outcome.first, outcome.error)
     return outcome
@@ -197,11 +204,20 @@ def _try(backend, call, inputs, expected, stopwatch) -> _Trial | Measurement:
     outcome = _first(backend, call, inputs, expected, stopwatch)
     if isinstance(outcome, _Trial):
         single = stopwatch(lambda: inputs.run(backend), 1)
-        outcome.burst = max(1, min(20, math.ceil(BURST / max(single, 1e-3))))
+        outcome.burst = _burst(single, BURSTS[0])
         outcome.times.append(single)
         if single < STEADY:
-            outcome.times.append(stopwatch(lambda: inputs.run(backend), outcome.burst))
+            _again(outcome, inputs, stopwatch)
     return outcome
+
+
+def _again(trial: _Trial, inputs: Inputs, stopwatch) -> None:
+    trial.times.append(stopwatch(lambda: inputs.run(trial.backend), trial.burst))
+    trial.later += trial.burst + (trial.burst > 1)
+
+
+def _burst(milliseconds: float, work: float) -> int:
+    return max(1, min(MOST_CALLS, math.ceil(work / max(milliseconds, 1e-3))))
 
 
 def _first(backend, call, inputs, expected, stopwatch) -> _Trial | Measurement:
@@ -230,36 +246,51 @@ def _inaccuracy(backend: Backend, call: Call, error: float | None) -> str:
     return f"error {error:.1e} against float32, needs at most {limit:.0e}"
 
 
-def _finish(trials: list[_Trial], inputs: Inputs, stopwatch, forward: float | None) -> None:
+def _finish(call: Call, trials: list[_Trial], inputs: Inputs, stopwatch, forward) -> None:
     """Take turns between those that are close, so that a drifting clock rate favours none."""
     for number in range(1, MOST_ROUNDS):
         best = min(trial.milliseconds for trial in trials)
         margin = CLEARLY_SLOWER if number < ROUNDS else TIE
         close = [trial for trial in trials if trial.milliseconds <= margin * best]
-        round_ = sum(trial.milliseconds * trial.burst for trial in close)
-        if len(close) == 1 or _spent(trials) + round_ > _budget(best, forward):
+        left = _budget(call, best, forward) - _spent(trials)
+        work = min(BURSTS[1], left / (ROUNDS * len(close)))
+        for trial in close:
+            trial.burst = _burst(best, max(BURSTS[0], work))
+        round_ = sum(trial.milliseconds * (trial.burst + 1) for trial in close)
+        if len(close) == 1 or round_ > left:
             return
         for trial in close:
-            trial.times.append(
-                stopwatch(lambda trial=trial: inputs.run(trial.backend), trial.burst)
-            )
+            _again(trial, inputs, stopwatch)
 
 
 def _spent(trials: list[_Trial]) -> float:
     return sum(trial.spent for trial in trials)
 
 
-def _budget(best: float, forward: float | None) -> float:
-    return forward or max(LEAST_BUDGET, FORWARD_CALLS * best)
+def _budget(call: Call, best: float, forward: float | None) -> float:
+    """Milliseconds. What goes beside these calls in a forward runs at twice their rate, to be on the safe side."""
+    if forward:
+        return forward
+    width = call.heads * call.head_dim
+    beside = 4 * call.q_len * width * call.q_len + LINEAR * width**2 * call.q_len
+    if call.q_len == call.kv_len:
+        beside -= 4 * call.q_len * width * call.q_len
+    share = beside * call.batch / call.flops
+    return max(LEAST_BUDGET, FORWARD_CALLS * best * (1 + share / 2))
 
 
 def timer_for(device: torch.device) -> Callable[[Callable[[], object], int], float]:
-    """A function that runs another one so many times and gives the milliseconds of one."""
+    """A function that runs another one so many times and gives the milliseconds of one.
+
+    On a GPU a call goes ahead of several, so that the device is busy while the host queues them.
+    """
     return _by_events if device.type == "cuda" else _by_clock
 
 
 def _by_events(run: Callable[[], object], times: int) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    if times > 1:
+        run()
     start.record()
     for _ in range(times):
         run()

@@ -137,7 +137,7 @@ def again(backends: list, inputs: Inputs, rounds: int) -> dict[str, float]:
     timer = timer_for(inputs.q.device)
     times: dict[str, list[float]] = {backend.name: [] for backend in backends}
     bursts = {
-        b.name: max(1, min(20, round(4 / timer(lambda b=b: inputs.run(b), 1)))) for b in backends
+        b.name: max(1, min(200, round(20 / timer(lambda b=b: inputs.run(b), 3)))) for b in backends
     }
     one_round = sum(bursts[b.name] * timer(lambda b=b: inputs.run(b), 1) for b in backends)
     for _ in range(max(rounds, min(MOST_ROUNDS, round(LEAST_WORK / one_round)))):

@@ -246,6 +246,11 @@ def test_half_precision_sum_does_not_overflow():
     assert guard.read() == []
 
 
-def test_budget_is_never_below_the_shortest_forward():
-    assert tuner._budget(0.1, None) == tuner.LEAST_BUDGET
-    assert tuner._budget(200.0, None) == 6000.0
+def test_budget_is_what_a_forward_takes_at_least(make_call):
+    own = make_call(heads=40, q_len=32760, kv_len=32760)
+    text = make_call(role="text", heads=40, q_len=32760, kv_len=512)
+
+    assert tuner._budget(own, 0.01, None) == tuner.LEAST_BUDGET
+    assert tuner._budget(own, 0.01, 7.0) == 7.0
+    assert 30 * 31.5 < tuner._budget(own, 31.5, None) < 2500  # measured on an H100: 2,498 ms
+    assert 30 * 0.7 < tuner._budget(text, 0.7, None) < 2500

@@ -36,6 +36,7 @@ def test_a_replayed_graph_computes_what_the_backend_computes(qkv, how, backend):
     timings = Timings(None, "test")
     dispatcher = Dispatcher(Policy(backend), timings_of=lambda device: timings)
     recorder = Recorder()
+    other = [tensor * 0.5 for tensor in qkv]
 
     def serve(q, k, v, mask, scale, number):
         capturing = torch.cuda.is_current_stream_capturing()
@@ -46,7 +47,6 @@ def test_a_replayed_graph_computes_what_the_backend_computes(qkv, how, backend):
         for _ in range(4):  # warm-up, capture, replays
             torch.compiler.cudagraph_mark_step_begin()
             found = compiled(*qkv).clone()
-        other = [tensor * 0.5 for tensor in qkv]
         replayed = compiled(*other).clone()
 
     torch.testing.assert_close(found, block(*qkv), rtol=2e-2, atol=2e-2)
