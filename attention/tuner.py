@@ -18,6 +18,7 @@ FORWARD_CALLS = (
     30  # attention calls of one kind in a forward: the 5B model's blocks, the fewest of Wan 2.2
 )
 LEAST_BUDGET = 50.0  # milliseconds; no forward of a Wan model is shorter
+SURELY_SLOWER = 1.5  # by a first look, which the clock rate of an idle device distorts
 CLEARLY_SLOWER = 1.15
 TIE = 1.03
 ROUNDS = 5  # for all that are not clearly slower
@@ -247,11 +248,10 @@ def _inaccuracy(backend: Backend, call: Call, error: float | None) -> str:
 
 
 def _finish(call: Call, trials: list[_Trial], inputs: Inputs, stopwatch, forward) -> None:
-    """Take turns between those that are close, so that a drifting clock rate favours none."""
-    for number in range(1, MOST_ROUNDS):
+    """Take turns between those that are close, in either order, so that a drifting clock rate favours none."""
+    for number in range(MOST_ROUNDS):
         best = min(trial.milliseconds for trial in trials)
-        margin = CLEARLY_SLOWER if number < ROUNDS else TIE
-        close = [trial for trial in trials if trial.milliseconds <= margin * best]
+        close = [trial for trial in trials if trial.milliseconds <= _margin(number) * best]
         left = _budget(call, best, forward) - _spent(trials)
         work = min(BURSTS[1], left / (ROUNDS * len(close)))
         for trial in close:
@@ -259,8 +259,16 @@ def _finish(call: Call, trials: list[_Trial], inputs: Inputs, stopwatch, forward
         round_ = sum(trial.milliseconds * (trial.burst + 1) for trial in close)
         if len(close) == 1 or round_ > left:
             return
-        for trial in close:
+        for trial in close[:: -1 if number % 2 else 1]:
+            if number == 0:
+                trial.times.clear()
             _again(trial, inputs, stopwatch)
+
+
+def _margin(number: int) -> float:
+    if number == 0:
+        return SURELY_SLOWER
+    return CLEARLY_SLOWER if number < ROUNDS else TIE
 
 
 def _spent(trials: list[_Trial]) -> float:
