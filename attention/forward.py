@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,19 @@ if TYPE_CHECKING:
 
     from .record import Record
     from .recorder import Recorder
+    from .tuner import Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A call that is over, with its tensors. `record` is None where it failed with `error`."""
+
+    role: str
+    block: int | None
+    inputs: Inputs
+    forward: Forward
+    record: Record | None
+    error: str = ""
 
 
 @dataclass(slots=True)
@@ -19,16 +33,20 @@ class Forward:
 
     `wish` is the backend that the user asked for, empty where nothing was asked; `proof` how
     much is profiled, one of evidence.PROOFS, empty for what each kind of call needs. `text_len` and `image_len` are the token counts of the two kinds of context, where they are known.
+    `captures` are told of every call once it is over; they must not raise.
     """
 
     step: int | None = None
+    sigma: float | None = None
     cond: str = ""
     wish: str = ""
     proof: str = ""
     text_len: int | None = None
     image_len: int | None = None
     recorders: list[Recorder] = field(default_factory=list)
+    captures: list[Callable[[Seen], None]] = field(default_factory=list)
     handled: bool = False  # the last call has been recorded
+    last: Record | None = None
     _own_text_next: bool = False
 
     def role(self, q_len: int, kv_len: int) -> str:
@@ -56,8 +74,21 @@ class Forward:
         stopwatch.stop(start, device, record)
         return result
 
+    @contextmanager
+    def captured(self, role: str, block: int | None, inputs: Inputs) -> Iterator[None]:
+        """Around one call, outside of what times it."""
+        self.last, error = None, ""
+        try:
+            yield
+        except Exception as failure:
+            error = f"{type(failure).__name__}: {failure}"
+            raise
+        finally:
+            for capture in self.captures:
+                capture(Seen(role, block, inputs, self, self.last, error))
+
     def add(self, record: Record) -> None:
-        self.handled = True
+        self.handled, self.last = True, record
         for recorder in self.recorders:
             recorder.add(record)
 

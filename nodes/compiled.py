@@ -38,7 +38,7 @@ class Server:
         forward = self._forward
         if q.is_cuda and torch.cuda.is_current_stream_capturing():  # nothing can be timed or read
             self.captured = True
-            forward = dataclasses.replace(forward, proof="off", recorders=[])
+            forward = dataclasses.replace(forward, proof="off", recorders=[], captures=[])
         extra = {} if scale is None else {"scale": scale}
         extra |= {"enable_gqa": True} if k.shape[1] != q.shape[1] else {}
         return self._override(

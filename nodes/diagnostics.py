@@ -5,12 +5,20 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 
 from ..attention.evidence import PROOFS
+from .backend import block_count
+from .capture import GIB, Capture, ranges_of
 from .tap import Tap
 
 TIP = (
     "How much is proved by the profiler. off: nothing. sample: one call of each kind a run. "
     "every call: all of them, which makes the run slower; use it to chase a doubt, not to measure."
 )
+CAPTURE_TIP = (
+    "Block ranges such as 0-9,10-29,30-39 or 0,20,39: q, k, v and the mask of the first call of every role in each range "
+    "are kept as files in the output folder, anew for every queued run. Empty for none."
+)
+DEFAULT_LIMIT = 4.0
+LIMIT_TIP = "The most that capture writes for one queued run, in GiB; what does not fit is left out and named."
 
 
 class WanAttnDiagnostics(io.ComfyNode):
@@ -35,6 +43,16 @@ class WanAttnDiagnostics(io.ComfyNode):
                     tooltip=TIP,
                     optional=True,  # workflows saved before it was there stay valid
                 ),
+                io.String.Input("capture", default="", tooltip=CAPTURE_TIP, optional=True),
+                io.Float.Input(
+                    "capture_limit_gib",
+                    default=DEFAULT_LIMIT,
+                    min=0.1,
+                    max=1000.0,
+                    step=0.1,
+                    tooltip=LIMIT_TIP,
+                    optional=True,
+                ),
             ],
             outputs=[io.Model.Output(tooltip="The same model, watched.")],
             hidden=[io.Hidden.unique_id],
@@ -42,12 +60,30 @@ class WanAttnDiagnostics(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, evidence: str = "sample") -> io.NodeOutput:
-        return io.NodeOutput(watch(model, cls.hidden.unique_id, evidence))
+    def validate_inputs(cls, capture: str | None = None) -> bool | str:
+        """What is typed in is refused before anything runs; what is linked is not known yet."""
+        try:
+            ranges_of(capture or "")
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        evidence: str = "sample",
+        capture: str = "",
+        capture_limit_gib: float = DEFAULT_LIMIT,
+    ) -> io.NodeOutput:
+        node = cls.hidden.unique_id
+        spans = ranges_of(capture, block_count(model))
+        keeper = Capture(spans, int(capture_limit_gib * GIB), node) if spans else None
+        return io.NodeOutput(watch(model, node, evidence, keeper))
 
 
-def watch(model, node: str | None = None, proof: str = "sample"):
+def watch(model, node: str | None = None, proof: str = "sample", capture: Capture | None = None):
     """Return a clone of `model` whose attention calls are recorded and otherwise left alone."""
     clone = model.clone()
-    Tap(node, proof=proof).install(clone)
+    Tap(node, proof=proof, capture=capture).install(clone)
     return clone

@@ -12,9 +12,11 @@ from ..attention.forward import Forward
 from ..attention.layout import merge_heads, split_heads
 from ..attention.opaque import attend
 from ..attention.recorder import Recorder
+from ..attention.tuner import Inputs
 
 KEY = "wanattn"
 SLOT = "optimized_attention_override"
+Split = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 CHOOSABLE = ("cpu", "cuda", "mps")  # where torch lets one choose its kernel
 
 
@@ -72,27 +74,29 @@ class Override:
         options = kwargs.get("transformer_options") or {}
         forward = options.get(KEY) or Forward(recorders=[self._recorder])
         block = options.get("block_index")
-        queries, keys, values = (q, k, v) if skip_reshape else _split(q, k, v, heads)
-        role = forward.role(queries.shape[2], keys.shape[2])
-        wish = self.dispatcher.wish(role, forward.step, block) if self.dispatcher else ""
-        if self.dispatcher and wish != "host" and self._takes(queries, self.dispatcher):
-            result = self.dispatcher.run(
-                queries,
-                keys,
-                values,
-                _four_dimensional(mask),
-                kwargs.get("scale"),
-                forward,
-                block,
-                role,
-            )
-            return result if skip_output_reshape else merge_heads(result)
+        split = (q, k, v) if skip_reshape else _split(q, k, v, heads)
+        role = forward.role(split[0].shape[2], split[1].shape[2])
+        given = (func, q, k, v, heads, rest)
+        if not forward.captures:
+            return self._answer(given, split, forward, block, role)
+        inputs = Inputs(*split, _four_dimensional(mask), kwargs.get("scale"))
+        with forward.captured(role, block, inputs):
+            return self._answer(given, split, forward, block, role)
 
-        call = Call.of(queries, keys, values, mask, role)
-        name = name_of(self.previous or func)
+    def _answer(self, given: tuple, split: Split, forward: Forward, block: int | None, role: str):
+        """`given` is what the host said, `split` the tensors of it as [batch, heads, tokens, head_dim]."""
+        rest = given[-1]
+        wish = self.dispatcher.wish(role, forward.step, block) if self.dispatcher else ""
+        if self.dispatcher and wish != "host" and self._takes(split[0], self.dispatcher):
+            mask, scale = _four_dimensional(rest["mask"]), rest.get("scale")
+            result = self.dispatcher.run(*split, mask, scale, forward, block, role)
+            return result if rest["skip_output_reshape"] else merge_heads(result)
+
+        call = Call.of(*split, rest["mask"], role)
+        name = name_of(self.previous or given[0])
         return self.observer.run(
             call,
-            lambda: self._pass_on(func, q, k, v, heads, rest),
+            lambda: self._pass_on(*given),
             name,
             forward,
             block,
@@ -127,7 +131,7 @@ class Override:
         return f"{name} was wired after Attention Backend and took the call"
 
 
-def _split(q, k, v, heads: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _split(q, k, v, heads: int) -> Split:
     head_dim = q.shape[-1] // heads
     return split_heads(q, head_dim), split_heads(k, head_dim), split_heads(v, head_dim)
 

@@ -20,6 +20,7 @@ from ..attention.dispatch import name_of
 from ..attention.forward import Forward
 from ..attention.recorder import Recorder
 from ..attention.report import summary
+from .capture import Capture
 from .compiled import Graphs
 from .coverage import unseen
 from .files import write_unfinished
@@ -38,9 +39,16 @@ class Tap:
         weakref.WeakSet()
     )  # for the reports of a job that ends early
 
-    def __init__(self, node: str | None, override: Override | None = None, proof: str = "") -> None:
+    def __init__(
+        self,
+        node: str | None,
+        override: Override | None = None,
+        proof: str = "",
+        capture: Capture | None = None,
+    ) -> None:
         self.node = node
         self.proof = proof
+        self.capture = capture
         self.recorder = Recorder(listener=self._tick)
         self.override = override
         self._watch = Override(self.recorder, None)
@@ -80,6 +88,8 @@ class Tap:
             run = self.recorder.runs[-1]
             run.peak_bytes = torch.cuda.max_memory_allocated(device) if device else None
             self.recorder.end(run, state)
+            if self.capture:
+                self.capture.end()
             self._end_forward(wait=True)
             self._finish(state)
             self._model = None
@@ -95,6 +105,9 @@ class Tap:
         self._graphs.begin(model)
         context = get_executing_context()
         self.recorder.begin(context and context.prompt_id, steps)
+        if self.capture:
+            self.capture.begin(self.recorder.job, self.facts["class"])
+            self.capture.listener = self.show
         return _start_peak(model.load_device)
 
     def apply_model(
@@ -134,6 +147,7 @@ class Tap:
 
     def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
         sigma = float(t.flatten()[0])  # the one read from the device in a forward
+        forward.sigma = sigma
         distances = [abs(sigma - known) for known in self._sigmas]
         forward.step = distances.index(min(distances)) if distances else None
         kinds = {0: "cond", 1: "uncond"}
@@ -145,6 +159,8 @@ class Tap:
 
     def _join(self, forward: Forward, slot) -> None:
         forward.recorders.append(self.recorder)
+        if self.capture:
+            forward.captures.append(self.capture)
         self.recorder.forward(forward.step)
         forward.wish = self.wish or forward.wish
         forward.proof = self.proof or forward.proof
@@ -183,7 +199,7 @@ class Tap:
         return "\n".join([summary(counts, runs[-1].state if runs else ""), *self.notes()])
 
     def notes(self) -> list[str]:
-        """What other packs' overrides mean for this node."""
+        """What other packs' overrides mean for this node, and what it captures."""
         dispatcher = self.override and self.override.dispatcher
         notes = list(dispatcher.notes) if dispatcher else []
         if self.override and self.override.replaced:
@@ -193,7 +209,8 @@ class Tap:
         elif through := self._through():
             which = "calls left to the host" if dispatcher else "calls"
             notes.append(f"{which} go through the override {name_of(through)}")
-        return notes + self._graphs.notes(bool(self.override and self.override.dispatcher))
+        notes += self._graphs.notes(bool(self.override and self.override.dispatcher))
+        return notes + (self.capture.notes(self._graphs.compiled) if self.capture else [])
 
     def _through(self):
         """Another pack's override that takes the calls which this node leaves alone."""

@@ -140,7 +140,7 @@ def expert(graph: Graph, noise: str, y: int, sampling: list) -> tuple[Node, Node
     file = model_file(f"wan2.2_t2v_{noise}_noise_14B_fp8_scaled.safetensors", "diffusion_models")
     loader = graph.add("UNETLoader", (0, y), (380, 90), file["name"], "default", models=[file])
     backend = graph.add("WanAttnBackend", (420, y), (300, 190), "auto", "next best", "exact", 0.03)
-    watch = graph.add("WanAttnDiagnostics", (760, y), (560, 560), "sample")
+    watch = graph.add("WanAttnDiagnostics", (760, y), (560, 560), "sample", "", 4.0)
     shift = graph.add("ModelSamplingSD3", (1360, y), (240, 70), 5.0)
     sampler = graph.add("KSamplerAdvanced", (1640, y), (320, 340), *sampling)
     report = graph.add("WanAttnReport", (2000, y), (480, 560), f"wanattn/{noise}_noise")

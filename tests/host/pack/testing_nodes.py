@@ -1,5 +1,8 @@
 """Nodes that only the tests use: conditioning without a text encoder, pixels without a VAE, another pack's override."""
 
+import importlib.util
+from pathlib import Path
+
 import torch
 
 
@@ -11,11 +14,30 @@ class TestConditioning:
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"seed": ("INT", {"default": 0})}}
+        width = ("INT", {"default": 4096})
+        return {"required": {"seed": ("INT", {"default": 0})}, "optional": {"width": width}}
 
-    def make(self, seed):
+    def make(self, seed, width=4096):
         generator = torch.Generator().manual_seed(seed)
-        return ([[torch.randn(1, 512, 4096, generator=generator), {}]],)
+        return ([[torch.randn(1, 512, width, generator=generator), {}]],)
+
+
+class TestUNet:
+    """A model that is not Wan."""
+
+    RETURN_TYPES = ("MODEL",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def make(self):
+        path = Path(__file__).resolve().parents[1] / "tiny.py"
+        spec = importlib.util.spec_from_file_location("wanattn_tests_tiny", path)
+        tiny = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(tiny)
+        return (tiny.unet(),)
 
 
 class TestPixels:
@@ -56,6 +78,7 @@ def halved_attention(func, *args, **kwargs):
 
 NODE_CLASS_MAPPINGS = {
     "TestConditioning": TestConditioning,
+    "TestUNet": TestUNet,
     "TestPixels": TestPixels,
     "TestOverride": TestOverride,
 }
