@@ -1,4 +1,4 @@
-"""The command line: wanattn doctor, wanattn demo."""
+"""The command line: wanattn doctor, wanattn demo, wanattn bench."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .policy import wishes
 
 EXIT_CODES = (
     "Exit codes: 0 all is well, 1 the check failed, "
-    "2 the arguments are wrong or something needed is missing."
+    "2 the arguments are wrong or something needed is missing, 130 stopped by Ctrl-C."
 )
 LARGEST_ERROR = {
     "cpu": 1e-4,
@@ -27,8 +27,11 @@ LARGEST_ERROR = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if given[:1] == ["bench"]:
+            return _bench(given[1:])
+        options = _parser().parse_args(given)
         return options.command(options)
     except (ValueError, RuntimeError, OSError) as error:
         say(f"wanattn: {error}", sys.stderr)
@@ -48,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     _add_demo(commands.add_parser("demo", help="run a tiny Wan 2.2 transformer on every backend"))
+    commands.add_parser("bench", help="what to use on this machine, and what it gains")
     return parser
 
 
@@ -71,6 +75,13 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(command=_demo)
+
+
+def _bench(arguments: list[str]) -> int:
+    """It has a command line of its own, so that only the benchmark that is asked for is loaded."""
+    from .bench import command
+
+    return command.main(arguments)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -102,3 +113,7 @@ def _demo_text(payload: dict, outcomes: list[demo.Outcome], paths: list[Path], l
     verdict = f"max relative error against the unpatched model (at most {limit:.0e} expected):"
     written = f"written: {', '.join(map(str, paths))}"
     return "\n".join([report.text(payload), "", verdict, *errors, written])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

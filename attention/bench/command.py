@@ -1,0 +1,222 @@
+"""wanattn bench: measures at one depth, keeps what it measured, says what to use."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..backends.packages import pip
+from ..cli import say
+from . import chart, compare, files, table
+from .depth import Depth
+from .facts import facts
+from .keeper import Keeper
+from .row import Results
+from .wording import listed
+
+REPOSITORY = "https://github.com/wanattn/wanattn"
+PACK = __name__.rpartition(".attention.")[0]
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+
+def _kernels() -> Depth:
+    from .kernels import DEPTH
+
+    return DEPTH
+
+
+def _model() -> Depth:
+    from ...benchmarks.denoiser.depth import DEPTH
+
+    return DEPTH
+
+
+def _workflow() -> Depth:
+    from ...benchmarks.workflow.depth import DEPTH
+
+    return DEPTH
+
+
+# Loaded only when asked for: the last two are not in the published archive and need more packages.
+DEPTHS: dict[str, tuple[str, Callable[[], Depth]]] = {
+    "kernels": ("every attention backend at Wan's own shapes (a minute on a GPU)", _kernels),
+    "model": ("a whole forward of Wan's denoiser with random weights", _model),
+    "workflow": ("your own workflow on a running ComfyUI server", _workflow),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`arguments` are those after `wanattn bench`; without a depth it is `kernels`."""
+    rest = list(arguments)
+    if rest[:1] in (["-h"], ["--help"]):
+        say(overview())
+        return 0
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else "kernels"
+    if name not in DEPTHS:
+        raise ValueError(f"benchmark '{name}', needs one of {', '.join(DEPTHS)}")
+    depth = load(name)
+    return run(depth, parser_of(depth).parse_args(rest))
+
+
+def overview() -> str:
+    lines = [f"  {name:10}{help}" for name, (help, _) in DEPTHS.items()]
+    usage = "usage: wanattn bench [kernels|model|workflow] [options]"
+    more = "wanattn bench kernels --help shows the options of one. Without a name it is kernels."
+    return "\n".join([usage, "", *lines, "", more])
+
+
+def load(name: str) -> Depth:
+    """Raises RuntimeError with what to install or to fetch."""
+    try:
+        return DEPTHS[name][1]()
+    except ModuleNotFoundError as error:
+        raise RuntimeError(_missing(name, error)) from error
+
+
+def _missing(name: str, error: ModuleNotFoundError) -> str:
+    missing = error.name or str(error)
+    if missing.startswith(f"{PACK}.benchmarks"):
+        return _absence(name)
+    line = pip(missing.partition(".")[0])
+    return f"bench {name} needs {missing}, which is not installed; install it with: {line}"
+
+
+def _absence(name: str) -> str:
+    folder = REPOSITORY.rpartition("/")[2]
+    line = f"{pip('-e', chr(34) + '.[bench]' + chr(34))}"
+    return (
+        f"bench {name} comes with the repository and is not in this installation; get it with: "
+        f"git clone {REPOSITORY} && cd {folder} && {line}"
+    )
+
+
+def parser_of(depth: Depth) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"wanattn bench {depth.name}", description=depth.help)
+    depth.add_arguments(parser)
+    common = parser.add_argument_group("results")
+    common.add_argument(
+        "--output",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="save as .csv or .json; may be repeated",
+    )
+    common.add_argument(
+        "--baseline", type=Path, metavar="OLD", help="compare with an earlier .csv or .json"
+    )
+    common.add_argument("--against", metavar="BACKEND", help="what the others are set against")
+    common.add_argument("--plot", type=Path, metavar="FILE", help="a chart as .png or .html")
+    common.add_argument("--repeat", type=int, metavar="N", help="rounds, at least 2")
+    common.add_argument("--seed", type=int, default=0, help="of the random inputs; default 0")
+    common.add_argument("--settings", metavar="LABEL", help="kept with each row")
+    common.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def run(depth: Depth, options: argparse.Namespace) -> int:
+    """Measure, save, print. What was measured is kept whatever happens."""
+    old = check(depth, options)
+    results = Results(depth.name, facts(getattr(options, "device", None)))
+    keeper = Keeper(results, options.output)
+    code, ending = 0, ""
+    try:
+        depth.measure(options, results, keeper)
+        results.finished = True
+    except KeyboardInterrupt:
+        code, ending = INTERRUPTED, "stopped"
+    except (ModuleNotFoundError, ValueError, RuntimeError, OSError) as error:
+        code, ending = 2, _sentence(depth, error)
+        results.notes.append(f"Ended by an error: {ending}")
+    finally:
+        keeper.close()
+        unsaved = _save(keeper)
+    if keeper.holds:
+        _show(results, old, options)
+    if unsaved:
+        raise OSError(unsaved)
+    if ending:
+        kept = f", {_kept(results, options)}" if keeper.holds else ""
+        _say(f"wanattn: {ending}{kept}", sys.stderr)
+        return code
+    return 0 if any(row.times for row in results.rows) else 1
+
+
+def _sentence(depth: Depth, error: Exception) -> str:
+    absent = isinstance(error, ModuleNotFoundError)
+    return _missing(depth.name, error) if absent else str(error) or type(error).__name__
+
+
+def _save(keeper: Keeper) -> str:
+    """Why it could not be, for after the table: that would be lost else."""
+    try:
+        keeper.save()
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def check(depth: Depth, options: argparse.Namespace) -> Results | None:
+    """Everything that could spoil the end of a long run, before it begins. Gives the results of --baseline."""
+    if options.repeat is not None and options.repeat < 2:
+        raise ValueError(f"repeat {options.repeat}, needs at least 2 to know the spread")
+    for path in options.output:
+        files.check_target(path, "--output", files.SUFFIXES)
+    if options.plot is not None:
+        files.check_target(options.plot, "--plot", chart.SUFFIXES)
+        if importlib.util.find_spec("matplotlib") is None:
+            raise RuntimeError(
+                f"--plot needs matplotlib, which is not installed; install it with: {pip('matplotlib')}"
+            )
+    if options.baseline is None:
+        return None
+    if options.baseline.resolve() in [path.resolve() for path in options.output]:
+        raise ValueError(
+            f"--output and --baseline are both '{options.baseline}', needs two files: the old results would be lost"
+        )
+    old = files.read(options.baseline)
+    if old.benchmark != depth.name:
+        raise ValueError(
+            f"--baseline '{options.baseline}' is of bench {old.benchmark}, needs one of bench {depth.name}"
+        )
+    return old
+
+
+def _show(results: Results, old: Results | None, options: argparse.Namespace) -> None:
+    comparison = compare.verdicts(old, results) if old else None
+    if options.json:
+        _say(json.dumps({**files.plain(results), **_added(results, comparison)}, indent=1))
+    else:
+        _say(table.text(results))
+        if comparison:
+            _say("\n" + table.compared(comparison, str(options.baseline)))
+    if options.plot is not None:
+        chart.save(results, options.plot)
+    written = [*options.output, *([options.plot] if options.plot else [])]
+    if written:
+        _say(f"written: {', '.join(map(str, written))}", sys.stderr)
+
+
+def _added(results: Results, comparison: compare.Comparison | None) -> dict:
+    """What is computed from the rows, for a program that reads the output."""
+    answer = {"answer": table.answer(results)}
+    return answer | ({"comparison": compare.plain(comparison)} if comparison else {})
+
+
+def _kept(results: Results, options: argparse.Namespace) -> str:
+    rows = sum(bool(row.times) for row in results.rows)
+    where = (
+        f"kept in {listed(map(str, options.output))}" if options.output else "in the table above"
+    )
+    return f"{rows} {'row' if rows == 1 else 'rows'} {where}"
+
+
+def _say(text: str, stream=None) -> None:
+    """Names from workflows and other packs may hold what a console cannot show."""
+    stream = stream or sys.stdout
+    encoding = stream.encoding or "ascii"
+    say(text.encode(encoding, "replace").decode(encoding), stream)

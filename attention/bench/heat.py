@@ -1,0 +1,212 @@
+"""The race in one cell."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..backends import BACKENDS, Backend
+from ..environment import free_memory, probe
+from ..evidence import watch
+from ..tuner import Expected, Inputs, check, timer_for
+from .cells import Cell
+from .progress import Progress
+from .rate import BURST, Rate, burst_for
+from .row import Results, Row
+
+HOPELESS = 5.0  # times the fastest: a backend that takes longer is timed in FEW rounds
+FEW = 2
+OVERSHOOT = 2.0  # fp8 kernels run at up to twice the rate of 16-bit matrix products
+UNFINISHED = "not timed, the benchmark ended before its turn"
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One backend. `burst` is the number of calls in a measurement, `steps` what it owes the progress bar."""
+
+    backend: Backend
+    row: Row
+    steps: int = 0
+    burst: int = 1
+    racing: bool = False
+
+
+class Heat:
+    """First calls, then rounds in which every backend takes its turn, in another order each time."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        backends: Sequence[Backend],
+        rate: Rate | None,
+        results: Results,
+        progress: Progress,
+        rounds: int,
+        settings: str,
+    ) -> None:
+        self._cell = cell
+        self._device = torch.device(cell.call.device)
+        self._timer = timer_for(self._device)
+        self._rate = rate
+        self._rates: list[float] = []
+        self._results = results
+        self._progress = progress
+        self._rounds = rounds
+        self._lanes = [_Lane(backend, cell.row(backend, settings)) for backend in backends]
+        for lane in self._lanes:
+            lane.steps = 0 if self._refusals(lane) else 1 + rounds
+        self._quickest = cell.call.flops / (rate.latest * 1e9) / OVERSHOOT if rate else 0.0
+        self._step = max(BURST, 4 * self._quickest)
+        self.total = self._step * sum(lane.steps for lane in self._lanes)
+
+    def run(self, seed: int) -> None:
+        self._results.rows += [lane.row for lane in self._lanes]
+        try:
+            self._race(seed)
+        finally:
+            for lane in self._lanes:
+                if not lane.row.times and not lane.row.reason:
+                    lane.row.reason = UNFINISHED
+            self._free()
+
+    def _race(self, seed: int) -> None:
+        prepared = self._shortage() or self._made(seed)
+        if isinstance(prepared, str):
+            for lane in self._lanes:
+                self._retire(lane, prepared)
+            return
+        inputs, expected = prepared
+        for lane in self._lanes:
+            self._begin(lane, inputs, expected)
+        for number in range(self._rounds):
+            self._round(number, inputs)
+
+    def _made(self, seed: int) -> tuple[Inputs, Expected] | str:
+        try:
+            inputs = self._cell.inputs(seed)
+            return inputs, Expected(inputs)
+        except torch.OutOfMemoryError as error:
+            return _words(error)
+
+    def _shortage(self) -> str:
+        needed, free = self._cell.bytes, free_memory(str(self._device))
+        if free is None or needed <= free:
+            return ""
+        return f"q, k, v and the output need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free"
+
+    def _refusals(self, lane: _Lane) -> list[str]:
+        return lane.backend.refusals(self._cell.call, probe())
+
+    def _begin(self, lane: _Lane, inputs: Inputs, expected: Expected) -> None:
+        """First call, check, and how many calls make a measurement."""
+        reasons = self._refusals(lane)
+        if reasons:
+            self._retire(lane, "; ".join(reasons))
+            return
+        before = self._allocated()
+        found = check(self._cell.call, lane.backend, inputs, expected)
+        lane.row.first, lane.row.error = found.first, found.error
+        lane.row.peak_gib = self._peak(before) if found.first else None
+        if found.refusal:
+            self._retire(lane, found.refusal)
+        elif self._guarded(lane, lambda: self._prepare(lane, inputs)):
+            lane.racing = True
+            self._advance(lane, 1, "first")
+
+    def _prepare(self, lane: _Lane, inputs: Inputs) -> None:
+        lane.row.active = lane.backend.name
+        if lane.backend.name not in BACKENDS:  # a function of the host, which chooses by itself
+            _, seen = watch(lambda: inputs.run(lane.backend), self._device)
+            lane.row.active = (seen and seen.name) or lane.backend.label
+        if self._quickest < BURST:
+            lane.burst = burst_for(lambda times: self._milliseconds(lane, inputs, times))
+
+    def _round(self, number: int, inputs: Inputs) -> None:
+        racing = [lane for lane in self._lanes if lane.racing]
+        if not racing:
+            return
+        self._measure_rate(racing)
+        turn = number % len(racing)
+        for lane in racing[turn:] + racing[:turn]:
+            if self._guarded(lane, lambda lane=lane: self._time(lane, inputs)):
+                self._advance(lane, 1, f"{number + 1}/{self._rounds}")
+        if number + 1 >= FEW:
+            self._drop_hopeless(number + 1)
+
+    def _measure_rate(self, racing: Sequence[_Lane]) -> None:
+        if self._rate is None:
+            return
+        self._rates.append(self._rate.measure())
+        for lane in racing:
+            lane.row.rate = statistics.median(self._rates)
+
+    def _time(self, lane: _Lane, inputs: Inputs) -> None:
+        lane.row.times.append(self._milliseconds(lane, inputs, lane.burst))
+
+    def _milliseconds(self, lane: _Lane, inputs: Inputs, times: int) -> float:
+        return self._timer(lambda: inputs.run(lane.backend), times)
+
+    def _drop_hopeless(self, done: int) -> None:
+        """Where a call is longer than a burst, more rounds of the slowest would take most of the time."""
+        racing = [lane for lane in self._lanes if lane.racing]
+        fastest = min((lane.row.ms or 0.0 for lane in racing), default=0.0)
+        for lane in racing:
+            slow = (lane.row.ms or 0.0) > max(HOPELESS * fastest, BURST)
+            if slow and done < self._rounds:
+                lane.racing = False
+                self._note_few()
+                self._advance(lane, lane.steps, "slowest")
+
+    def _note_few(self) -> None:
+        sentence = (
+            f"A backend that takes over {HOPELESS:g} times as long as the fastest was timed in "
+            f"{FEW} rounds, the others in {self._rounds}."
+        )
+        if sentence not in self._results.notes:
+            self._results.notes.append(sentence)
+
+    def _guarded(self, lane: _Lane, work: Callable[[], None]) -> bool:
+        """Whether it went well. A kernel may fail at any call; the others go on."""
+        words = ""
+        try:
+            work()
+        except Exception as failure:
+            words = _words(failure)
+        if words:  # out of the except clause, so that the failed call's tensors are gone
+            self._free()
+            lane.row.times.clear()
+            self._retire(lane, words)
+        return not words
+
+    def _retire(self, lane: _Lane, reason: str) -> None:
+        lane.row.reason, lane.racing = reason, False
+        self._advance(lane, lane.steps, "not used")
+
+    def _advance(self, lane: _Lane, steps: int, what: str) -> None:
+        steps = min(steps, lane.steps)
+        lane.steps -= steps
+        if steps:
+            name = f"{self._cell.title} {lane.backend.name} {what}"
+            self._progress.advance(steps * self._step, name)
+
+    def _free(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _allocated(self) -> int:
+        if self._device.type != "cuda":
+            return 0
+        torch.cuda.reset_peak_memory_stats(self._device)
+        return torch.cuda.memory_allocated(self._device)
+
+    def _peak(self, before: int) -> float | None:
+        if self._device.type != "cuda":
+            return None
+        return (torch.cuda.max_memory_allocated(self._device) - before) / 2**30
+
+
+def _words(failure: Exception) -> str:
+    return f"{type(failure).__name__}: {str(failure).strip().partition(chr(10))[0]}"

@@ -1,0 +1,141 @@
+"""wanattn bench kernels: every attention backend at Wan 2.2's shapes, or on calls kept from a run."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ..backends import Backend
+from ..capture import Captured, load
+from ..clip import VARIANTS, Clip
+from ..environment import probe, require
+from . import entrants, lists
+from .cells import PARTS, Cell, cells_of
+from .depth import Depth
+from .progress import Progress
+from .race import ROUNDS, race
+from .row import Results
+
+SIZE, FRAMES = "832x1216", "25,49,81"
+SMALL_SIZE, SMALL_FRAMES = "256x256", "5,9"
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+TIMED = ("cpu", "cuda")
+ORIGIN = ("model", "block", "step", "sigma", "cond")  # facts of a kept call
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    small = f"{SMALL_SIZE} and {SMALL_FRAMES} on a CPU"
+    add = parser.add_argument
+    add("--model", default="14b", help=f"{' or '.join(VARIANTS)}; default 14b")
+    add("--size", help=f"WIDTHxHEIGHT in pixels; default {SIZE}, {small}")
+    add("--frames", metavar="N,N", help=f"of the video, each 4n+1; default {FRAMES}")
+    add("--dtype", help=f"{', '.join(DTYPES)}; default bfloat16, float32 on a CPU")
+    add("--roles", metavar="A,B", default=",".join(PARTS), help="default self,text")
+    add("--backends", metavar="A,B", help="default: all that this machine can run")
+    add("--device", help="such as cpu or cuda:0; default: the GPU if there is one")
+    add("--comfyui", type=Path, metavar="FOLDER", help="the ComfyUI whose attention to measure too")
+    replay = "a call that Attention Diagnostics kept; may be repeated"
+    add("--replay", type=Path, action="append", default=[], metavar="FILE", help=replay)
+
+
+def measure(options: argparse.Namespace, results: Results, progress: Progress) -> None:
+    device = _device(options.device)
+    cells = _cells(options, device, results)
+    backends = _backends(options, cells, results)
+    results.baseline = _baseline(options.against, [backend.name for backend in backends])
+    rounds = ROUNDS if options.repeat is None else options.repeat
+    try:
+        race(
+            cells,
+            backends,
+            results,
+            progress,
+            rounds=rounds,
+            seed=options.seed,
+            settings=options.settings or "",
+        )
+    finally:
+        timed = {row.backend for row in results.rows if row.times}
+        names = [backend.name for backend in backends if backend.name in timed]
+        if names and not options.against:
+            results.baseline = _baseline(None, names)
+
+
+DEPTH = Depth("kernels", "Every attention backend at Wan 2.2's shapes.", add_arguments, measure)
+
+
+def _device(given: str | None) -> str:
+    """With its number, as tensors name it."""
+    device = given or ("cuda" if torch.cuda.is_available() else "cpu")
+    require(device)
+    if torch.device(device).type not in TIMED:
+        raise ValueError(f"device '{device}', kernels can be timed on {' and '.join(TIMED)} only")
+    return str(torch.empty(0, device=device).device)
+
+
+def _cells(options: argparse.Namespace, device: str, results: Results) -> list[Cell]:
+    """Replayed calls alone, unless shapes are asked for too."""
+    cells = [_replayed(path, device, results) for path in options.replay]
+    if cells and not (options.size or options.frames):
+        return cells
+    return [*cells, *_shaped(options, device, results)]
+
+
+def _replayed(path: Path, device: str, results: Results) -> Cell:
+    """The file's name tells it from other calls of the same shape."""
+    kept = load(path)
+    results.notes.append(f"{path.stem} holds {_origin(kept)}.")
+    call = dataclasses.replace(kept.call, device=device)
+    size, frames = kept.facts.get("size", ""), kept.facts.get("frames", "")
+    number = int(frames) if frames.isdecimal() else 0
+    return Cell(path.stem, size, number, call.role, call, kept.inputs)
+
+
+def _origin(kept: Captured) -> str:
+    facts = [f"{name} {kept.facts[name]}" for name in ORIGIN if name in kept.facts]
+    return ", ".join([f"the tensors of a call, role {kept.call.role}", *facts])
+
+
+def _shaped(options: argparse.Namespace, device: str, results: Results) -> list[Cell]:
+    variant = VARIANTS.get(options.model)
+    if variant is None:
+        raise ValueError(f"model '{options.model}', needs {' or '.join(VARIANTS)}")
+    on_cpu = device.startswith("cpu")
+    size = options.size or (SMALL_SIZE if on_cpu else SIZE)
+    frames = options.frames or (SMALL_FRAMES if on_cpu else FRAMES)
+    clips = [Clip.of(size, number) for number in lists.numbers(frames, "frames", FRAMES)]
+    parts = lists.words(options.roles, "roles", ",".join(PARTS))
+    dtype = _dtype(options.dtype or ("float32" if on_cpu else "bfloat16"))
+    if on_cpu and not (options.size and options.frames):
+        results.notes.append(
+            f"Measured at {size} and {frames} frames, since larger clips take long on a CPU; "
+            "--size and --frames choose others."
+        )
+    return cells_of(variant, clips, dtype, device, parts)
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name not in DTYPES:
+        raise ValueError(f"dtype '{name}', needs one of {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def _backends(options: argparse.Namespace, cells: list[Cell], results: Results) -> list[Backend]:
+    names = []
+    if options.backends is not None:
+        names = lists.words(options.backends, "backends", "flash,cudnn")
+    device = cells[0].call.device
+    functions = entrants.host_functions(options.comfyui, names, device, results)
+    if names:
+        return entrants.named(names, functions)
+    return entrants.everything([cell.call for cell in cells], probe(), functions)
+
+
+def _baseline(against: str | None, names: Sequence[str]) -> str:
+    if against and against not in names:
+        raise ValueError(f"--against '{against}', measured are {', '.join(names)}")
+    return against or next((name for name in ("host", "flash") if name in names), names[0])

@@ -1,0 +1,91 @@
+"""The rows of a benchmark as plain data for a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from .compare import baseline_of, within
+from .row import Results, Row
+from .wording import exact
+
+SCHEMA = 1
+Kept = Collection[tuple[tuple, str]]  # a row's place and its backend
+
+
+def payload(
+    results: Results,
+    state: str,
+    node: str | None = None,
+    kept: Kept = (),
+    answer: str = "",
+    text: str = "",
+) -> dict:
+    """`state` is running, finished, interrupted or failed; `kept` are the rows that `auto` goes by from now on."""
+    places: dict[tuple, list[Row]] = {}
+    for row in results.rows:
+        places.setdefault(row.place, []).append(row)
+    return {
+        "schema": SCHEMA,
+        "node": node,
+        "state": state,
+        "environment": results.environment,
+        "baseline": results.baseline,
+        "places": [_place(results, rows, kept) for rows in places.values()],
+        "answer": answer,
+        "text": text,
+        "notes": list(results.notes),
+    }
+
+
+def _place(results: Results, rows: list[Row], kept: Kept) -> dict:
+    first = rows[0]
+    return {
+        "title": title(first),
+        "part": first.part,
+        "model": first.model,
+        "size": first.size,
+        "frames": first.frames,
+        "dtype": first.dtype,
+        "heads": first.heads,
+        "q_len": first.q_len,
+        "kv_len": first.kv_len,
+        "rows": [_row(results, row, (row.place, row.backend) in kept) for row in rows],
+    }
+
+
+def title(row: Row) -> str:
+    """`self 82,992 tokens, 81 frames`."""
+    lengths = "" if row.q_len is None else f" {row.q_len:,}"
+    if row.kv_len not in (None, row.q_len):
+        lengths += f" x {row.kv_len:,}"
+    words = f"{row.part}{lengths}{' tokens' if lengths else ''}"
+    frames = f", {row.frames} frame{'' if row.frames == 1 else 's'}"
+    return words + (frames if row.frames else "")
+
+
+def _row(results: Results, row: Row, kept: bool) -> dict:
+    base, pair = baseline_of(results, row), within(results, row)
+    return {
+        "backend": row.backend,
+        "active": row.active,
+        "exact": exact(row.backend),
+        "ms": _finite(row.ms),
+        "low": _finite(min(row.times, default=None)),
+        "high": _finite(max(row.times, default=None)),
+        "spread": _finite(row.spread),
+        "rounds": len(row.times),
+        "speedup": base.ms / row.ms if base and base.ms and row.ms else None,
+        "verdict": "baseline" if row.backend == results.baseline else pair.words if pair else "",
+        "tflops": _finite(row.tflops),
+        "share": _finite(row.share),
+        "error": _finite(row.error),
+        "peak_gib": _finite(row.peak_gib),
+        "reason": row.reason,
+        "kept": kept,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no word for infinity."""
+    return value if value is not None and math.isfinite(value) else None

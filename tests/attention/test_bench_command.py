@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from wanattn.attention import cli
+from wanattn.attention.bench import command, files, keeper
+from wanattn.attention.bench.depth import Depth
+from wanattn.attention.bench.row import Row
+from wanattn.attention.tuner import timer_for
+from wanattn.tests.attention.bench_results import results, row
+
+ROOT = Path(__file__).resolve().parents[2]
+LOADED = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("pack", {!r})
+sys.modules["pack"] = pack = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(pack)
+"""
+SIZES = {"small": 32, "large": 256}
+
+
+def multiply(options, found, progress) -> None:
+    """Products of two matrices, which take turns; `--fail` raises what it names after so many rounds."""
+    stopwatch = timer_for(torch.device("cpu"))
+    found.baseline = options.against or "small"
+    found.rows += [
+        Row("products", name, "product", settings=options.settings or "") for name in SIZES
+    ]
+    rounds = options.repeat or 3
+    progress.begin(rounds)
+    for number in range(rounds):
+        if number == options.after:
+            raise FAILURES[options.fail]
+        for made, size in zip(found.rows, SIZES.values(), strict=True):
+            a = torch.ones(size, size)
+            made.times.append(stopwatch(lambda a=a: a @ a, 20))
+        progress.advance(1, f"round {number} \u00e9")
+
+
+FAILURES = {
+    "interrupt": KeyboardInterrupt(),
+    "error": ValueError("the matrix is gone"),
+    "bug": ZeroDivisionError("a bug"),
+    "package": ModuleNotFoundError("No module named 'aiohttp'", name="aiohttp"),
+}
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--fail", choices=FAILURES)
+    parser.add_argument("--after", type=int)
+
+
+PRODUCTS = Depth("products", "Products of matrices.", add_arguments, multiply)
+
+
+@pytest.fixture(autouse=True)
+def depths(monkeypatch):
+    monkeypatch.setitem(command.DEPTHS, "products", ("products of matrices", lambda: PRODUCTS))
+
+
+@pytest.fixture
+def bench(capfd):
+    """Run `wanattn bench products`; gives the exit code, stdout and stderr."""
+
+    def run(*arguments):
+        code = cli.main(["bench", "products", *map(str, arguments)])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def test_it_measures_saves_and_answers(bench, tmp_path):
+    paths = [tmp_path / "a.csv", tmp_path / "a.json"]
+
+    code, out, err = bench("--settings", "first", *(x for p in paths for x in ("--output", p)))
+
+    assert code == 0
+    for path in paths:
+        found = files.read(path)
+        assert found.finished and found.baseline == "small"
+        assert [(made.backend, len(made.times)) for made in found.rows] == [
+            ("small", 3),
+            ("large", 3),
+        ]
+        assert found.rows[0].settings == "first"
+        assert found.environment["torch"] == torch.__version__ and found.environment["started"]
+    assert "| product | small " in out and "Stay with small" in out
+    assert f"written: {paths[0]}, {paths[1]}" in err
+    assert "round 2 ?" in err and " left" in err
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.csv", "a.json"]
+
+
+def test_repeat_and_against_reach_the_benchmark(bench, tmp_path):
+    bench("--repeat", 2, "--against", "large", "--output", tmp_path / "a.json")
+
+    found = files.read(tmp_path / "a.json")
+    assert [len(made.times) for made in found.rows] == [2, 2]
+    assert found.baseline == "large"
+
+
+def test_json_is_the_file_and_what_follows_from_it(bench, tmp_path):
+    bench("--output", tmp_path / "old.csv")
+
+    code, out, _ = bench("--json", "--baseline", tmp_path / "old.csv")
+
+    data = json.loads(out)
+    assert code == 0 and data["kind"] == "wanattn benchmark" and len(data["rows"]) == 2
+    assert data["answer"] and len(data["comparison"]["pairs"]) == 2
+
+
+def test_an_earlier_file_is_compared(bench, tmp_path):
+    made = Row("products", "small", "product", times=[1e6, 1.001e6])
+    old = results(made, gpu="RTX 5090")
+    old.benchmark = "products"
+    files.write(old, tmp_path / "old.csv")
+
+    _, out, _ = bench("--baseline", tmp_path / "old.csv")
+
+    assert f"### Against {tmp_path / 'old.csv'}" in out
+    assert "x faster" in out.partition("### Against")[2]
+    assert "Different: gpu: RTX 5090 then, " in out
+
+
+@pytest.mark.parametrize("suffix", [".png", ".html"])
+def test_it_draws(bench, tmp_path, suffix):
+    pytest.importorskip("matplotlib", reason="charts need matplotlib")
+
+    code, _, _ = bench("--plot", tmp_path / f"a{suffix}")
+
+    assert code == 0 and (tmp_path / f"a{suffix}").stat().st_size > 5000
+
+
+def test_an_interrupt_keeps_what_was_measured(bench, tmp_path):
+    path = tmp_path / "a.csv"
+
+    code, out, err = bench("--fail", "interrupt", "--after", 2, "--output", path)
+
+    found = files.read(path)
+    assert code == 130
+    assert [len(made.times) for made in found.rows] == [2, 2] and not found.finished
+    assert f"wanattn: stopped, 2 rows kept in {path}" in err
+    assert "Stopped early" in out
+
+
+def test_an_error_in_the_middle_keeps_what_was_measured(bench, tmp_path):
+    path = tmp_path / "a.json"
+
+    code, out, err = bench("--fail", "error", "--after", 1, "--output", path)
+
+    found = files.read(path)
+    assert code == 2
+    assert [len(made.times) for made in found.rows] == [1, 1] and not found.finished
+    assert f"wanattn: the matrix is gone, 2 rows kept in {path}" in err
+    assert found.notes == ["Ended by an error: the matrix is gone"]
+    assert "Ended by an error: the matrix is gone" in out
+
+
+def test_a_bug_keeps_what_was_measured_and_shows_itself(bench, tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        bench("--fail", "bug", "--after", 2, "--output", tmp_path / "a.csv")
+
+    assert [len(made.times) for made in files.read(tmp_path / "a.csv").rows] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "words"),
+    [("interrupt", 130, "wanattn: stopped\n"), ("error", 2, "wanattn: the matrix is gone\n")],
+)
+def test_nothing_measured_leaves_the_older_file(bench, tmp_path, failure, code, words):
+    path = tmp_path / "a.csv"
+    path.write_text("older")
+
+    given, out, err = bench("--fail", failure, "--after", 0, "--output", path)
+
+    assert (given, out, path.read_text()) == (code, "", "older")
+    assert err.endswith(words)
+
+
+def test_a_package_missing_in_the_middle_is_named_with_its_pip_line(bench):
+    code, _, err = bench("--fail", "package", "--after", 0)
+
+    assert code == 2
+    assert "bench products needs aiohttp, which is not installed; install it with: " in err
+    assert "-m pip install aiohttp" in err
+
+
+def test_rows_are_saved_while_it_runs(bench, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(keeper, "EVERY", 0.0)
+    monkeypatch.setattr(
+        keeper.files, "write", lambda found, path: seen.append(len(found.rows[0].times))
+    )
+
+    bench("--output", tmp_path / "a.csv", "--repeat", 2)
+
+    assert seen == [1, 2, 2]
+
+
+def test_a_disk_that_fills_up_still_shows_the_table(bench, tmp_path, monkeypatch):
+    def full(found, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(keeper.files, "write", full)
+
+    code, out, err = bench("--output", tmp_path / "a.csv")
+
+    assert code == 2 and "Stay with small" in out
+    assert "No space left on device" in err
+
+
+def foreign(path: Path) -> Path:
+    path.write_text("a,b\n1,2\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--repeat", "1"], "repeat 1, needs at least 2 to know the spread"),
+        (["--output", "a.txt"], "--output 'a.txt', needs a name that ends in .csv or .json"),
+        (["--output", "a"], "--output 'a', needs a name that ends in .csv or .json"),
+        (["--output", "none/a.csv"], "there is no folder 'none', make it first"),
+        (["--output", "folder.csv"], "--output 'folder.csv' is a folder, needs a file"),
+        (["--plot", "a.pdf"], "--plot 'a.pdf', needs a name that ends in .png or .html"),
+        (["--plot", "none/a.png"], "there is no folder 'none', make it first"),
+        (["--baseline", "absent.csv"], "cannot read 'absent.csv': No such file"),
+        (["--baseline", "foreign.csv"], "'foreign.csv': line 1 has no column benchmark"),
+        (["--baseline", "old.csv"], "'old.csv' is of bench kernels, needs one of bench products"),
+        (["--baseline", "old.csv", "--output", "./old.csv"], "both 'old.csv', needs two files"),
+    ],
+)
+def test_what_would_spoil_the_end_is_said_before_the_beginning(
+    bench, tmp_path, monkeypatch, arguments, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    foreign(tmp_path / "foreign.csv")
+    (tmp_path / "folder.csv").mkdir()
+    files.write(results(row("flash", 4.0)), tmp_path / "old.csv")
+    monkeypatch.setitem(FAILURES, "error", AssertionError("it was measured"))
+
+    code, out, err = bench(*arguments, "--fail", "error", "--after", 0)
+
+    assert (code, out) == (2, "") and sentence in err
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+)
+def test_a_folder_that_cannot_be_written_is_said_before(bench, tmp_path):
+    tmp_path.chmod(0o500)
+
+    code, _, err = bench("--output", tmp_path / "a.csv")
+
+    assert code == 2 and "cannot write" in err
+
+
+def test_a_chart_without_matplotlib_is_refused_before(bench, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+    code, out, err = bench("--plot", tmp_path / "a.png")
+
+    assert (code, out) == (2, "") and "--plot needs matplotlib, which is not installed" in err
+
+
+def test_without_a_name_it_is_the_kernels(monkeypatch, capfd):
+    monkeypatch.setitem(command.DEPTHS, "kernels", ("", lambda: PRODUCTS))
+
+    assert cli.main(["bench"]) == 0
+    assert cli.main(["bench", "--repeat", "2"]) == 0
+    assert capfd.readouterr().out.count("Stay with small") == 2
+
+
+def test_help_lists_the_depths_and_loads_none(monkeypatch, capfd):
+    for name in command.DEPTHS:
+        monkeypatch.setitem(command.DEPTHS, name, ("what it does", None))
+
+    assert cli.main(["bench", "--help"]) == 0
+    out = capfd.readouterr().out
+    assert all(f"  {name}" in out for name in ("kernels", "model", "workflow"))
+
+
+def test_an_unknown_depth_is_a_sentence(capfd):
+    assert cli.main(["bench", "nodes"]) == 2
+    assert "benchmark 'nodes', needs one of kernels, model, workflow" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["model", "workflow"])
+def test_without_the_repository_it_says_how_to_get_it(tmp_path, name):
+    shutil.copytree(ROOT / "attention", tmp_path / "pack/attention")
+    shutil.copy(ROOT / "__init__.py", tmp_path / "pack")
+    script = LOADED.format(str(tmp_path / "pack/__init__.py"))
+    script += "from pack.attention import cli; sys.exit(cli.main(sys.argv[1:]))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, "bench", name], cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert done.returncode == 2
+    assert f"bench {name} comes with the repository and is not in this installation" in done.stderr
+    assert f"git clone {command.REPOSITORY} && cd wanattn && " in done.stderr
+    assert '-m pip install -e ".[bench]"' in done.stderr
+    assert f'Repository = "{command.REPOSITORY}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_kernels_load_nothing_of_the_repository(tmp_path):
+    script = LOADED.format(str(ROOT / "__init__.py")) + (
+        "from pack.attention.bench import command; command.load('kernels');"
+        "denied = ('pack.benchmarks', 'matplotlib', 'aiohttp', 'diffusers');"
+        "sys.exit(any(name.startswith(denied) for name in sys.modules))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path)
+
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another signal there")
+def test_ctrl_c_ends_the_real_command_with_the_rows_kept(tmp_path):
+    script = LOADED.format(str(ROOT / "__init__.py"))
+    script += "from pack.attention import cli; sys.exit(cli.main(sys.argv[1:]))"
+    arguments = "bench kernels --device cpu --size 64x64 --frames 5 --roles self --backends flash"
+    arguments += " --repeat 100000000 --output a.csv"
+    running = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments.split()],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    seen = b""
+    while b"flash" not in seen and running.poll() is None:
+        seen += running.stderr.read(20)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+
+    assert running.returncode == 130, err
+    assert b"wanattn: stopped, 1 row kept in a.csv" in err
+    assert not files.read(tmp_path / "a.csv").finished
