@@ -87,6 +87,11 @@ class Dispatcher:
         self.notes += self._rulings.notes(self.rules)
 
     @property
+    def tuning(self) -> float:
+        """Milliseconds that `auto` has taken to measure."""
+        return self._knowledge.milliseconds if self._knowledge else 0.0
+
+    @property
     def leaves(self) -> bool:
         """Whether some calls are for the host to run."""
         return "host" in self._policies

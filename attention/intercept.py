@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 
 import torch
@@ -14,20 +14,27 @@ from .dispatch import Dispatcher, Observer
 from .forward import Forward
 from .policy import Policy
 from .recorder import Recorder
+from .timings import Timings
 
 
 class Intercept(TorchFunctionMode):
     """While entered, this thread's SDPA calls run under `policy` and go to `recorder`.
 
-    Calls with dropout or a causal flag are left to torch and recorded as such.
+    Calls with dropout or a causal flag are left to torch and recorded as such. With `timings_of` the policy `auto`
+    measures its choice.
     """
 
-    def __init__(self, policy: Policy, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        recorder: Recorder | None = None,
+        timings_of: Callable[[str], Timings] | None = None,
+    ) -> None:
         super().__init__()
         self.recorder = recorder or Recorder()
         self.forward = Forward(wish=policy.backend, recorders=[self.recorder])
         self.block: int | None = None
-        self._dispatcher = Dispatcher(policy)
+        self.dispatcher = Dispatcher(policy, timings_of=timings_of)
         self._observer = Observer()
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
@@ -59,8 +66,8 @@ class Intercept(TorchFunctionMode):
         if query.ndim != 4:
             return original()
         reason = "causal or dropout call, left to torch" if is_causal or dropout_p else ""
-        if not reason and self._dispatcher.policy.backend != "host":
-            return self._dispatcher.run(
+        if not reason and self.dispatcher.policy.backend != "host":
+            return self.dispatcher.run(
                 query, key, value, attn_mask, scale, self.forward, self.block
             )
         role = self.forward.role(query.shape[2], key.shape[2])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+
+import torch
 
 from .backends import Backend
 from .backends.kernel import Kernel
@@ -16,9 +19,11 @@ class Knowledge:
 
     Speeds are taken over from the file. The error of an approximate backend is not: it depends on the model's own
     tensors, so it is measured once a model. Refusals are kept for this session only.
+    `milliseconds` is what measuring has taken so far.
     """
 
     def __init__(self, timings_of: Callable[[str], Timings]) -> None:
+        self.milliseconds = 0.0
         self._timings_of = timings_of
         self._found: dict[tuple[str, str], Measurement] = {}
 
@@ -31,9 +36,17 @@ class Knowledge:
         self._remember(call, backends, inputs)
         new = [backend for backend in backends if (key_of(call), backend.name) not in self._found]
         if new:
-            found = tune(call, new, inputs)
+            found = self._tune(call, new, inputs)
             self._keep(call, {backend.name: backend for backend in new}, found)
         return {backend.name: self._found[key_of(call), backend.name] for backend in backends}
+
+    def _tune(self, call: Call, backends: Sequence[Backend], inputs: Inputs) -> list[Measurement]:
+        if inputs.q.is_cuda:
+            torch.cuda.synchronize(inputs.q.device)  # what is queued before it is not its time
+        start = time.perf_counter()
+        found = tune(call, backends, inputs)
+        self.milliseconds += (time.perf_counter() - start) * 1e3
+        return found
 
     def _remember(self, call: Call, backends: Sequence[Backend], inputs: Inputs) -> None:
         known = self._timings_of(call.device).read(call)
@@ -51,14 +64,14 @@ class Knowledge:
             name = measurement.backend
             self._found[key_of(call), name] = measurement
             if measurement.usable:
-                timings[name] = Timing(
-                    measurement.milliseconds or 0.0,
-                    measurement.first or 0.0,
-                    measurement.error,
-                    _version(backends[name]),
-                )
+                timings[name] = timing_of(backends[name], measurement)
         if timings:
             self._timings_of(call.device).write(call, timings)
+
+
+def timing_of(backend: Backend, found: Measurement) -> Timing:
+    """What is written down of a usable measurement; `auto` goes by it until the kernel's package changes."""
+    return Timing(found.milliseconds or 0.0, found.first or 0.0, found.error, _version(backend))
 
 
 def _measurement(backend: Backend, timing: Timing, checked: Measurement | None) -> Measurement:

@@ -17,14 +17,11 @@ def load_pack() -> None:
 
 
 def load_host(folder: Path, cpu: bool) -> None:
-    """Make a ComfyUI importable; its own folders win over equal names here."""
-    if not (folder / "comfy").is_dir():
-        raise SystemExit(f"no ComfyUI in '{folder}'; name its folder with --comfyui")
-    sys.path[:] = [
-        str(folder),
-        *(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT),
-    ]
-    from comfy.cli_args import args
-
-    args.cpu = cpu
+    """Make a ComfyUI and the pack importable."""
     load_pack()
+    from wanattn.benchmarks import host
+
+    try:
+        host.load(folder, cpu)
+    except (ValueError, RuntimeError) as error:
+        raise SystemExit(str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import folder_paths
@@ -107,20 +108,33 @@ class WanAttnBackend(io.ComfyNode):
         return io.NodeOutput(patch(model, policy, cls.hidden.unique_id, rules))
 
 
-def patch(model, policy: Policy, node: str | None = None, rules: tuple[Rule, ...] = ()):
+def patch(
+    model,
+    policy: Policy,
+    node: str | None = None,
+    rules: tuple[Rule, ...] = (),
+    timings_of: Callable[[str], Timings] = timings_of,
+):
     """Return a clone of `model` whose attention calls run under `policy` and `rules`."""
     clone = model.clone()
     options = clone.model_options.setdefault("transformer_options", {})
     tap = Tap(node)
     tap.override = Override(
-        tap.recorder, options.get(SLOT), _dispatcher(policy, rules, block_count(clone))
+        tap.recorder,
+        options.get(SLOT),
+        _dispatcher(policy, rules, block_count(clone), timings_of),
     )
     options[SLOT] = tap.override
     tap.install(clone)
     return clone
 
 
-def _dispatcher(policy: Policy, rules: tuple[Rule, ...], blocks: int) -> Dispatcher | None:
+def _dispatcher(
+    policy: Policy,
+    rules: tuple[Rule, ...],
+    blocks: int,
+    timings_of: Callable[[str], Timings],
+) -> Dispatcher | None:
     if policy.backend == "host" and not rules:
         return None
     return Dispatcher(policy, timings_of=timings_of, rules=rules, blocks=blocks)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 
 import torch
-from comfy.ldm.modules.attention import get_attention_function
+from comfy.ldm.modules.attention import get_attention_function, optimized_attention
 
 from ..attention.backends import Backend, register
 from ..attention.call import Call
+from ..attention.dispatch import name_of
 from ..attention.environment import Environment
 
 LABELS = {"sub_quad": "ComfyUI's sub-quadratic", "split": "ComfyUI's split"}
@@ -37,12 +38,25 @@ def _refusals(name: str, call: Call, environment: Environment) -> list[str]:
     return reasons
 
 
+def default() -> Backend:
+    """What ComfyUI itself would run, to be measured: `host`, with the function's name as the label."""
+    run = functools.partial(_attend, optimized_attention)
+    return Backend("host", name_of(optimized_attention), _nothing_refused, run, {})
+
+
+def _nothing_refused(call: Call, environment: Environment) -> list[str]:
+    return []
+
+
 def _run(name: str, q, k, v, mask=None, scale=None) -> torch.Tensor:
+    return _attend(get_attention_function(name), q, k, v, mask, scale)
+
+
+def _attend(function, q, k, v, mask=None, scale=None) -> torch.Tensor:
     """The scale goes into q, since core 0.8 takes none; `_inside_attn_wrapper` keeps the override out."""
     if scale is not None:
         q = q * (scale * q.shape[-1] ** 0.5)
     shape = {"skip_reshape": True, "skip_output_reshape": True}
-    function = get_attention_function(name)
     return function(
         q, k, v, q.shape[1], mask=_added(mask, q.dtype), _inside_attn_wrapper=True, **shape
     )

@@ -1,0 +1,56 @@
+"""A ComfyUI in this process, and its attention functions as backends."""
+
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+from ..attention.backends import BACKENDS, Backend
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def load(folder: Path, cpu: bool) -> None:
+    """Import a ComfyUI and the pack's nodes into it, without starting a server.
+
+    Raises ValueError if there is none in `folder`, RuntimeError if it does not load in this Python.
+    """
+    if not (folder / "comfy").is_dir():
+        raise ValueError(f"no ComfyUI in '{folder}'; name its folder with --comfyui")
+    before = sys.path[:]
+    # Its own folders must win over equal names here: nodes.py there, nodes/ here.
+    others = [entry for entry in before if Path(entry or ".").resolve() != ROOT]
+    sys.path[:] = [str(folder.resolve()), *others]
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # what is printed here belongs to the user
+            _import(cpu)
+    except Exception as error:  # whatever a foreign program fails with is an answer
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        sentence = f"ComfyUI {version()} does not load in this Python ({reason})"
+        sys.path[:] = before
+        raise RuntimeError(f"{sentence}; run wanattn with ComfyUI's own Python") from error
+
+
+def _import(cpu: bool) -> None:
+    from comfy.cli_args import args
+
+    args.cpu = cpu or args.cpu
+    import utils.extra_config  # noqa: F401  as in main.py: later, comfy/utils.py would be in its way
+
+    from .. import nodes  # noqa: F401
+
+
+def version() -> str:
+    """Of the ComfyUI that is in the path."""
+    import comfyui_version
+
+    return comfyui_version.__version__
+
+
+def functions() -> dict[str, Backend]:
+    """Its own attention by name, once it is loaded: `host` is what it takes by default, with its name in the label."""
+    from ..nodes import hosted
+
+    return {"host": hosted.default(), **{name: BACKENDS[name] for name in hosted.LABELS}}
