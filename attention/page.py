@@ -9,7 +9,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 WEB = Path(__file__).resolve().parents[1] / "web"
-ONLY_IN_THE_HOST = {"main.js", "graph.js", "line.js", "standalone.js", "store.js", "text.js"}
+ONLY_IN_THE_HOST = {
+    "bars.js",
+    "bench.js",
+    "graph.js",
+    "line.js",
+    "main.js",
+    "standalone.js",
+    "store.js",
+    "text.js",
+}
 
 
 def render(payload: dict) -> str:

@@ -6,6 +6,7 @@ from comfy_api.v0_0_2 import ComfyExtension, io
 
 from . import hosted
 from .backend import WanAttnBackend
+from .benchmark import WanAttnBenchmark
 from .diagnostics import WanAttnDiagnostics
 from .report import WanAttnReport
 from .rule import WanAttnRule
@@ -16,6 +17,7 @@ NODES: list[type[io.ComfyNode]] = [
     WanAttnRule,
     WanAttnDiagnostics,
     WanAttnReport,
+    WanAttnBenchmark,
 ]
 
 

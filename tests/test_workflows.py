@@ -19,14 +19,18 @@ def name_of(call: ast.AST) -> str:
     return ast.unparse(call.func).removeprefix("io.")
 
 
+def face(item: ast.Call) -> tuple[str, str]:
+    """Kind and name of an input; one of several types has the widget's input inside."""
+    name = item.args[0]
+    if isinstance(name, ast.Call):
+        return face(name)
+    return name_of(item).removesuffix(".Input"), name.value
+
+
 def schema(call: ast.Call) -> tuple[str, list[tuple[str, str]]]:
     """A node's id and its inputs as (kind, name), read from its io.Schema(...) without running it."""
     given = {keyword.arg: keyword.value for keyword in call.keywords}
-    inputs = [
-        (name_of(item).removesuffix(".Input"), item.args[0].value)
-        for item in given["inputs"].elts
-        if name_of(item).endswith(".Input")
-    ]
+    inputs = [face(item) for item in given["inputs"].elts if name_of(item).endswith(".Input")]
     return given["node_id"].value, inputs
 
 

@@ -1,14 +1,13 @@
 // @ts-check
-/** @typedef {import("./payload.js").Payload} Payload */
-
 import { element, setText } from "./dom.js";
-import { toMarkdown } from "./markdown.js";
 
 /**
+ * @template Payload
  * @param {() => Payload | null} latest
- * @param {((payload: Payload) => Promise<void>) | undefined} saveHtml
+ * @param {(payload: Payload) => string} toMarkdown
+ * @param {(payload: Payload) => Promise<void>} [saveHtml] without it there is no such button
  */
-export function createButtons(latest, saveHtml) {
+export function createButtons(latest, toMarkdown, saveHtml) {
   const root = element("footer");
   const status = element("span", "dim");
   status.setAttribute("role", "status");

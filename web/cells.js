@@ -12,10 +12,15 @@ const LOGARITHMIC_FROM = 8;
 const KNOWN = ["cudnn", "flash", "efficient", "math"];
 const OTHERS = 3;
 
-/** A colour for each active backend: the known ones keep theirs, others take turns.
- * @param {Payload} payload @returns {Map<string, string>} backend to the name of its look */
+/** A colour for each active backend. @param {Payload} payload */
 export function looks(payload) {
-  const names = new Set([...Object.keys(payload.totals), ...payload.rows.map((row) => row.active)]);
+  return looksOf([...Object.keys(payload.totals), ...payload.rows.map((row) => row.active)]);
+}
+
+/** The known backends keep their colours, others take turns.
+ * @param {Iterable<string>} backends @returns {Map<string, string>} backend to the name of its look */
+export function looksOf(backends) {
+  const names = new Set(backends);
   const others = [...names].filter((name) => !KNOWN.includes(name)).sort();
   return new Map([...names].map((name) => [name, KNOWN.includes(name) ? name : `other${others.indexOf(name) % OTHERS}`]));
 }

@@ -111,6 +111,20 @@ export const CSS = `
 .wanattn .why { padding: 0 5px; border-radius: 4px; font-size: 11px; line-height: 1.35; }
 .wanattn .why[aria-expanded="true"] { background: var(--w-line); }
 
+.wanattn .place { margin-top: 10px; }
+.wanattn .race { display: grid; grid-template-columns: max-content minmax(60px, 1fr) max-content max-content; gap: 0 8px; align-items: center; }
+.wanattn .race li { display: grid; grid-template-columns: subgrid; grid-column: 1 / -1; align-items: center; padding: 3px 0; border-top: 1px solid var(--w-line); }
+.wanattn .race .name { max-width: 12em; overflow-wrap: anywhere; }
+.wanattn .race .track { width: 100%; height: 14px; background: var(--w-soft); border-radius: 2px; overflow: visible; }
+.wanattn .race .whisker { fill: none; stroke: var(--w-text); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
+.wanattn .race .ms, .wanattn .race .verdict { text-align: end; white-space: nowrap; }
+.wanattn .race .ms { font-weight: 600; }
+.wanattn .race .verdict { min-width: 6.5em; }
+.wanattn .race .facts-line { grid-column: 1 / -1; font-size: 11px; overflow-wrap: anywhere; }
+.wanattn .race .facts-line:empty { display: none; }
+.wanattn .rest { margin-top: 10px; overflow-wrap: anywhere; }
+.wanattn .rest li::before { content: "– "; }
+
 .wanattn.line { contain: size layout; min-height: 24px; display: flex; align-items: center; gap: 6px; padding: 2px 8px; overflow: hidden; white-space: nowrap; }
 .wanattn.line b, .wanattn.line .warning { overflow: hidden; text-overflow: ellipsis; font-weight: 600; }
 .wanattn.line .warning { flex: none; max-width: 50%; }

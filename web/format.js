@@ -92,7 +92,7 @@ const STATES = new Map([
   ["reloaded", ["◌", "was running when the page was reloaded"]],
 ]);
 
-/** @param {Payload} payload @returns {{sign: string, word: string}} */
+/** @param {{state: string}} payload @returns {{sign: string, word: string}} */
 export function state(payload) {
   const [sign, word] = STATES.get(payload.state) ?? ["○", label(payload.state)];
   return { sign, word };
@@ -146,7 +146,7 @@ const MACHINE = [
   ["comfyui", "ComfyUI "], ["host_attention", "host attention "], ["wanattn", "wanattn "], ["python", "Python "], ["platform", ""],
 ];
 
-/** @param {Payload} payload */
+/** @param {{environment: Record<string, string | number | null>}} payload */
 export function environmentLine(payload) {
   const facts = payload.environment;
   const known = MACHINE.filter(([name]) => Object.hasOwn(facts, name) && facts[name] != null && facts[name] !== "");

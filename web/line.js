@@ -1,4 +1,6 @@
 // @ts-check
+/** @typedef {import("./payload.js").Payload} Payload */
+
 import { element, setText } from "./dom.js";
 import { contradiction, count, fallbackSentence, headline, state } from "./format.js";
 import { complete } from "./payload.js";
@@ -17,7 +19,7 @@ export function createLine() {
   root.append(sign, text, warning);
   const stopWatching = watchTone(root);
 
-  const updater = createUpdater(root, (payload) => {
+  const updater = createUpdater(root, (/** @type {Payload} */ payload) => {
     const calls = payload.fallbacks.reduce((sum, fallback) => sum + fallback.calls, 0);
     const sentences = payload.fallbacks.map((fallback) => fallbackSentence(fallback, payload.calls));
     const wrong = contradiction(payload);

@@ -3,6 +3,7 @@
 import { app } from "../../scripts/app.js";
 // @ts-ignore served by ComfyUI
 import { api } from "../../scripts/api.js";
+import { createBench } from "./bench.js";
 import { nodeAt, nodesIn } from "./graph.js";
 import { createLine } from "./line.js";
 import { createPanel } from "./panel.js";
@@ -11,11 +12,12 @@ import { MODULES, compose } from "./standalone.js";
 import { createStore } from "./store.js";
 import { createText } from "./text.js";
 
-const EVENT = "wanattn.update";
+const EVENTS = ["wanattn.update", "wanattn.bench"];
 const DIAGNOSTICS = "WanAttnDiagnostics";
 const REPORT = "WanAttnReport";
 const TEXT_WIDGET = "$$node-text-preview";
 const PANEL = { width: 600, height: 830, least: 232 };
+const BENCH = { width: 600, height: 640, least: 232 };
 const LINE = { least: 36 };
 const TEXT = { width: 480, height: 360, least: 132 };
 
@@ -126,13 +128,14 @@ async function ownFile(name) {
 app.registerExtension({
   name: "wanattn.panel",
   setup() {
-    api.addEventListener(EVENT, (/** @type {CustomEvent} */ event) => receive(event.detail));
+    for (const name of EVENTS) api.addEventListener(name, (/** @type {CustomEvent} */ event) => receive(event.detail));
     window.addEventListener("pagehide", () => store.save());
   },
   /** @param {any} node */
   nodeCreated(node) {
     if (node.comfyClass === DIAGNOSTICS) attach(node, createPanel({ saveHtml }), PANEL);
     if (node.comfyClass === "WanAttnBackend") attach(node, createLine(), LINE);
+    if (node.comfyClass === "WanAttnBenchmark") attach(node, createBench(), BENCH);
     if (node.comfyClass === REPORT) attach(node, createText(), TEXT);
     if (views.has(node)) chain(node, "onExecuted", (output) => executed(node, output));
   },

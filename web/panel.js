@@ -10,6 +10,7 @@ import { environmentLine, peak, plain } from "./format.js";
 import { createGrid } from "./grid.js";
 import { createHead } from "./head.js";
 import { createKey } from "./key.js";
+import { toMarkdown } from "./markdown.js";
 import { complete, newestRun, planned } from "./payload.js";
 import { installStyle, watchTone } from "./style.js";
 import { createSteps } from "./steps.js";
@@ -36,7 +37,7 @@ export function createPanel({ saveHtml } = {}) {
   const steps = createSteps(tell);
   const machine = element("p", "machine dim");
   const unseen = element("ul", "unseen dim");
-  const buttons = createButtons(() => updater.latest(), saveHtml);
+  const buttons = createButtons(() => updater.latest(), toMarkdown, saveHtml);
   /** The last payload that came with a grid: its cells point into its own rows. @type {Payload | null} */
   let picture = null;
 

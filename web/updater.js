@@ -1,8 +1,7 @@
 // @ts-check
-/** @typedef {import("./payload.js").Payload} Payload */
-
 /**
  * Draws the newest payload once a frame at most, and only while there is something to see.
+ * @template Payload
  * @param {HTMLElement} root @param {(payload: Payload) => void} draw
  */
 export function createUpdater(root, draw) {

@@ -26,7 +26,7 @@ LOAD = """async ([graph, places]) => {
 }"""
 SEND = """async payloads => {
     const { api } = await import("/scripts/api.js");
-    for (const payload of payloads) api.dispatchCustomEvent("wanattn.update", payload);
+    for (const payload of payloads) api.dispatchCustomEvent(payload.places ? "wanattn.bench" : "wanattn.update", payload);
 }"""
 PANEL = """([id, selector]) => {
     const widget = window.app.canvas.graph.getNodeById(id)?.widgets?.find(widget => widget.name === "wanattn");

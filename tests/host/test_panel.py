@@ -23,32 +23,6 @@ from wanattn.tests.host.panel_page import (
 )
 
 
-@pytest.fixture
-def open_page(server, browser):
-    """Opens the host's page; the test fails if our scripts report an error there."""
-    pages, problems = [], []
-
-    def open_page(design="classic", palette="dark"):
-        settings = {
-            "Comfy.TutorialCompleted": True,
-            "Comfy.VueNodes.Enabled": DESIGNS[design],
-            "Comfy.ColorPalette": palette,
-            "Comfy.Minimap.Visible": False,
-        }
-        server.post("/api/settings", settings)
-        page = browser.new_page(viewport={"width": 1640, "height": 960})
-        pages.append(page)
-        page.on("pageerror", lambda error: problems.append(f"{error}\n{error.stack}"))
-        page.goto(f"http://{server.address}/", wait_until="domcontentloaded")
-        settle(page)
-        return page
-
-    yield open_page
-    for page in pages:
-        page.close()
-    assert not [problem for problem in problems if "wanattn" in problem.lower()]
-
-
 @pytest.mark.parametrize("design", list(DESIGNS))
 def test_panel_changes_during_a_run_and_survives_a_reload(server, open_page, design):
     page = open_page(design)

@@ -27,7 +27,13 @@ FACES = {
         ["model", "after", "filename_prefix"],
         ["COMFY_MATCHTYPE_V3", "STRING", "IMAGE"],
     ),
+    "WanAttnBenchmark": (
+        "Attention Benchmark",
+        ["model", "width", "height", "frames", "backends", "repeat", "measure_again"],
+        ["STRING", "IMAGE"],
+    ),
 }
+OUTPUT_NODES = ("WanAttnReport", "WanAttnBenchmark")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,7 @@ def test_schema_is_as_promised(server, node_id):
     assert info["python_module"] == "custom_nodes.wanattn"
     assert info["input_order"]["required"] == inputs
     assert info["output"] == outputs
-    assert info["output_node"] == (node_id == "WanAttnReport")
+    assert info["output_node"] == (node_id in OUTPUT_NODES)
     assert info["description"]
 
 

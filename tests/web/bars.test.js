@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { barsOf, factsOf, refusals } from "../../web/bars.js";
+import { benchHeadline, completeBench, measuredSoFar } from "../../web/bench.js";
+import { looksOf } from "../../web/cells.js";
+import { fixture } from "./fixtures.js";
+
+const finished = completeBench(fixture("bench_finished"));
+const [, , longest] = finished.places;
+const bars = (place) => barsOf(place, looksOf(place.rows.map((row) => row.backend)));
+const rowOf = (name) => longest.rows.find((row) => row.backend === name);
+
+test("bars stand fastest first and are as long as their times", () => {
+  const made = bars(longest);
+  assert.deepEqual(made.map((bar) => bar.result.backend), ["fa3_fp8", "fa3", "cudnn", "flash", "host", "efficient"]);
+  const [first, , , , , last] = made;
+  assert.ok(Math.abs(first.width / last.width - first.result.ms / last.result.ms) < 1e-9);
+  assert.equal(last.high, 1);
+});
+
+test("a whisker reaches from the shortest to the longest time", () => {
+  for (const { result, width, low, high } of bars(longest)) {
+    assert.ok(low <= width && width <= high && high <= 1, result.backend);
+    assert.ok(Math.abs(low / width - result.low / result.ms) < 1e-9);
+  }
+});
+
+test("backends with a colour of their own keep it", () => {
+  const looks = new Map(bars(longest).map((bar) => [bar.result.backend, bar.look]));
+  assert.equal(looks.get("cudnn"), "cudnn");
+  assert.notEqual(looks.get("fa3"), looks.get("host"));
+});
+
+test("facts say in words what ran, what is approximate and what is kept", () => {
+  assert.ok(factsOf(rowOf("host")).includes("ran pytorch"));
+  assert.ok(factsOf(rowOf("fa3")).includes("kept for auto"));
+  assert.ok(!factsOf(rowOf("fa3")).includes("approximate"));
+  const loose = factsOf(rowOf("fa3_fp8")).join(" · ");
+  assert.match(loose, /^approximate · spread 0\.7\u00a0% · .* TFLOP\/s, 124\u00a0% of matrix rate · error 5\.1e-2 · peak 1\.6 GiB$/);
+});
+
+test("a reason that holds everywhere is told once, another one with its places", () => {
+  assert.deepEqual(refusals(finished.places), ["sage not measured: sageattention not installed (No module named 'sageattention')"]);
+  const places = finished.places.map((place, position) => ({ ...place, rows: place.rows.map((row) => ({ ...row, reason: position ? "" : row.reason })) }));
+  assert.match(refusals(places)[0], /\(1 of 4 places\)$/);
+  assert.deepEqual(refusals(completeBench(fixture("bench_running")).places.slice(1)).length, 1);
+});
+
+test("what has no time yet has no bar", () => {
+  const [first, second] = completeBench(fixture("bench_running")).places;
+  assert.equal(bars(first).length, 6);
+  assert.deepEqual(bars(second).map((bar) => bar.result.backend), ["host"]);
+  assert.deepEqual(bars({ ...second, rows: [] }), []);
+});
+
+test("the headline is the answer's first sentence, else what is going on, else what is wrong", () => {
+  const cases = [
+    [finished, ["Use fa3: 1.94x faster than host in self-attention at 832x1216, 81 frames.", ""]],
+    [{ ...finished, answer: "Use fa3: 1.94x faster. Level with fa4. Stopped early." }, ["Use fa3: 1.94x faster.", "Level with fa4. Stopped early."]],
+    [fixture("bench_running"), ["25 frames text cudnn, first call", ""]],
+    [{ state: "running" }, ["measuring", ""]],
+    [{ ...finished, answer: "" }, ["nothing could be measured", ""]],
+    [{ state: "failed", notes: ["width 100, needs a multiple of 16"] }, ["width 100, needs a multiple of 16", ""]],
+    [null, ["queue the workflow to measure", ""]],
+  ];
+  for (const [given, wanted] of cases) assert.deepEqual(benchHeadline(completeBench(given)), wanted);
+});
+
+test("rows with a time are counted", () => {
+  assert.equal(measuredSoFar(finished), "24 of 28 rows measured");
+  assert.equal(measuredSoFar(completeBench(null)), "");
+});
+
+test("whatever a payload holds, its sentences stay one line of bounded text", () => {
+  const hostile = completeBench(fixture("bench_hostile"));
+  const told = [...benchHeadline(hostile), ...refusals(hostile.places), ...hostile.places.flatMap((place) => bars(place).flatMap((bar) => bar.facts))];
+  for (const text of told) assert.ok(!/[\u0000-\u001f\u202a-\u202e]/.test(text) && text.length < 1000, text);
+});
