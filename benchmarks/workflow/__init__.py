@@ -1,0 +1,1 @@
+"""`wanattn bench workflow`: the user's own workflow on a running ComfyUI server."""

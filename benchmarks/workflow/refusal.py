@@ -1,0 +1,68 @@
+"""Why a server does not run a workflow, as sentences for the user."""
+
+from __future__ import annotations
+
+from .catalogue import Catalogue
+from .prompt import Prompt, title
+
+SHOWN = 8  # choices of a list
+MEMORY = ("OutOfMemoryError", "out of memory", "Allocation on device")
+
+
+def unknown_classes(prompt: Prompt, catalogue: Catalogue) -> str:
+    """Names the nodes that the server does not have; empty for none."""
+    missing = [title(prompt, key) for key in prompt if prompt[key]["class_type"] not in catalogue]
+    if not missing:
+        return ""
+    return (
+        f"the server does not know {', '.join(missing)}: install their custom nodes there and restart it, "
+        "or use the server that the workflow was made on"
+    )
+
+
+def refusal(answer: dict, catalogue: Catalogue) -> str:
+    """What the server said to a workflow that it did not queue, or not all of."""
+    sentences = [
+        _of_node(
+            f"{found.get('class_type', 'node')} {key}",
+            found.get("class_type", ""),
+            error,
+            catalogue,
+        )
+        for key, found in (answer.get("node_errors") or {}).items()
+        for error in found.get("errors", [])
+    ]
+    if not sentences:
+        error = answer.get("error")
+        sentences = [_joined(error if isinstance(error, dict) else {"message": error})]
+    return f"the server refuses the workflow: {'; '.join(sentences)}"
+
+
+def _of_node(node: str, class_type: str, error: dict, catalogue: Catalogue) -> str:
+    facts = error.get("extra_info") or {}
+    name, value = facts.get("input_name", ""), facts.get("received_value")
+    if error.get("type") != "value_not_in_list":
+        return f"{node}: {_joined(error)}"
+    choices = [str(choice) for choice in catalogue.choices(class_type, name)]
+    more = f" and {len(choices) - SHOWN} more" if len(choices) > SHOWN else ""
+    has = f"it has {', '.join(choices[:SHOWN])}{more}" if choices else "it has none"
+    return (
+        f"{node} wants {name} '{value}', which the server does not have, {has}: "
+        "put the file there or choose another in the workflow"
+    )
+
+
+def _joined(error: dict) -> str:
+    said = [str(error.get(part) or "").strip() for part in ("message", "details")]
+    return (
+        ": ".join(" ".join(text.split()) for text in said if text) or "no reason given, see its log"
+    )
+
+
+def failure(event: dict, where: str) -> str:
+    """Of an execution_error; `where` is the node as the user calls it."""
+    kind = str(event.get("exception_type") or "")
+    message = " ".join(str(event.get("exception_message") or "").split("TIPS:")[0].split())
+    if any(sign in f"{kind} {message}" for sign in MEMORY):
+        return f"{where} ran out of memory ({message}): use fewer --frames or a smaller --size"
+    return f"{where} failed: {message or kind or 'no reason given'}"

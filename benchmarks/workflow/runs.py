@@ -1,0 +1,155 @@
+"""The runs of a benchmark in their order: for each clip the first of every setting, then rounds that interleave."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from ...attention.bench.progress import Progress
+from ...attention.bench.row import Results
+from . import prompt
+from .catalogue import Catalogue
+from .pace import Pace
+from .plan import Plan
+from .refusal import unknown_classes
+from .runner import Failed, Runner
+from .server import Server
+from .sheet import Sheet
+from .trial import Trial
+from .wiring import BACKEND, DIAGNOSTICS, Wiring, wire
+
+INSTALL = "put the folder of wanattn into its custom_nodes and restart it"
+NOTES = (
+    "The first run of each setting is apart: models load in it, plans are built, and auto measures its choice.",
+    "Every run saved on the server what the workflow saves; the workflow itself was not changed.",
+)
+
+
+@dataclass
+class Stage:
+    """One clip and the settings that still run in it."""
+
+    frames: int | None
+    wiring: Wiring
+    sheet: Sheet
+    settings: list[str]
+
+
+async def measure(plan: Plan, results: Results, progress: Progress) -> None:
+    """Fill the rows as the runs end. Raises ValueError and RuntimeError with a sentence."""
+    async with Server(plan.url) as server:
+        known = results.environment
+        results.environment = {
+            "started": known.get("started"),
+            **facts(await server.get("system_stats")),
+        }
+        catalogue = Catalogue(await server.get("object_info"))
+        check(plan, catalogue)
+        stages = [stage(plan, frames, catalogue, results) for frames in plan.frames]
+        results.baseline = plan.baseline
+        results.notes += [*NOTES, *stages[0].wiring.notes]
+        await server.listen()
+        await _Bench(plan, results, progress, server, catalogue).run(stages)
+
+
+def check(plan: Plan, catalogue: Catalogue) -> None:
+    """That the server can run the workflow with our nodes. Raises ValueError or RuntimeError."""
+    if BACKEND not in catalogue or DIAGNOSTICS not in catalogue:
+        raise RuntimeError(f"the server has no Attention Backend: {INSTALL}")
+    if missing := unknown_classes(plan.prompt, catalogue):
+        raise ValueError(missing)
+    offered = catalogue.choices(BACKEND, "backend")
+    unknown = [name for name in plan.backends if name not in offered]
+    if unknown:
+        raise ValueError(f"--backends {', '.join(unknown)}, needs some of {', '.join(offered)}")
+
+
+def stage(plan: Plan, frames: int | None, catalogue: Catalogue, results: Results) -> Stage:
+    graph = prompt.with_clip(plan.prompt, frames, plan.size)
+    wiring = wire(graph, catalogue)
+    labels = dict(zip(plan.backends, plan.labels, strict=True))
+    sheet = Sheet(results, plan.workflow, graph, wiring.samplers, labels)
+    return Stage(frames, wiring, sheet, list(plan.backends))
+
+
+def turns(settings: list[str], number: int) -> list[str]:
+    """The order of a round: each begins with another setting, so that none always comes after the same one."""
+    start = number % len(settings) if settings else 0
+    return settings[start:] + settings[:start]
+
+
+def facts(stats: dict) -> dict:
+    """The server's machine, as far as it tells without a run."""
+    system = stats.get("system") or {}
+    device = (stats.get("devices") or [{}])[0]
+    memory = device.get("vram_total")
+    on_gpu = device.get("type") not in (None, "cpu")
+    return {
+        "comfyui": system.get("comfyui_version"),
+        "torch": system.get("pytorch_version"),
+        "python": str(system.get("python_version") or "").partition(" ")[0] or None,
+        "platform": system.get("os"),
+        "gpu": device.get("name") if on_gpu else None,
+        "memory_gib": round(memory / 2**30, 1) if on_gpu and memory else None,
+    }
+
+
+class _Bench:
+    def __init__(
+        self, plan: Plan, results: Results, progress: Progress, server: Server, catalogue: Catalogue
+    ) -> None:
+        self._plan, self._results, self._progress = plan, results, progress
+        self._pace = Pace(progress)
+        self._runner = Runner(server, catalogue, plan.timeout, self._tell)
+        self._token = uuid.uuid4().hex[:8]
+        self._count = 0
+
+    async def run(self, stages: list[Stage]) -> None:
+        runs = self._plan.repeat + 1
+        self._progress.begin(sum(len(one.settings) * runs * _weight(one) for one in stages))
+        failures: list[str] = []
+        for one in stages:
+            for number in range(runs):
+                for backend in turns(one.settings.copy(), max(number - 1, 0)):
+                    failures += await self._setting(one, backend, number)
+        if failures and not any(row.times for row in self._results.rows):
+            raise RuntimeError(failures[-1])
+
+    async def _setting(self, stage: Stage, backend: str, number: int) -> list[str]:
+        """One run; gives why it failed, if it did."""
+        doing = f"{backend} {stage.sheet.name} {number + 1}/{self._plan.repeat + 1}"
+        self._pace.begin(_weight(stage), doing)
+        self._count += 1
+        try:
+            trial = await self._runner.run(stage.wiring, backend, f"{self._token}-{self._count}")
+        except Failed as error:
+            stage.settings.remove(backend)
+            stage.sheet.fail(backend, str(error))
+            self._pace.end(omitted=self._plan.repeat - number)
+            return [str(error)]
+        self._learn(trial)
+        stage.sheet.add(backend, trial, number)
+        self._pace.end()
+        return []
+
+    def _learn(self, trial: Trial) -> None:
+        """Of the server's machine and of the model."""
+        models = []
+        for payload in trial.payloads.values():
+            self._results.environment.update(payload.get("environment") or {})
+            models.append(payload.get("model") or {})
+        if models and not self._plan.any_model and not any(model.get("wan") for model in models):
+            names = ", ".join(dict.fromkeys(str(model.get("class")) for model in models))
+            raise ValueError(
+                f"the workflow's model is {names}, needs a Wan model: "
+                "load one in the workflow, or add --any-model to measure this one"
+            )
+
+    def _tell(self, trial: Trial) -> None:
+        if trial.progress:
+            self._pace.step(*trial.progress)
+
+
+def _weight(stage: Stage) -> float:
+    """Of a run's time. Attention alone grows faster with the frames, the rest of the model as they do."""
+    return float(stage.frames or 1)

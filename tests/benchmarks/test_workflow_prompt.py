@@ -1,0 +1,82 @@
+"""A workflow in the API format: read, resized, refused with a sentence."""
+
+import json
+
+import pytest
+from wanattn.benchmarks.workflow import prompt
+from wanattn.tests.benchmarks.flows import graph, plain
+
+
+class TestLoad:
+    def put(self, folder, data):
+        path = folder / "flow.json"
+        path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
+        return path
+
+    def test_takes_a_prompt_and_the_body_of_a_request(self, tmp_path):
+        assert prompt.load(self.put(tmp_path, plain())) == plain()
+        assert prompt.load(self.put(tmp_path, {"prompt": plain(), "client_id": "x"})) == plain()
+        assert prompt.load(self.put(tmp_path, "\ufeff" + json.dumps(plain()))) == plain()
+
+    @pytest.mark.parametrize(
+        ("data", "said"),
+        [
+            ("no json", "not JSON"),
+            ({"nodes": [], "links": [], "version": 0.4}, "Workflow > Export"),
+            ({}, "empty"),
+            ([], "no nodes"),
+            (
+                {"1": {"class_type": "UNETLoader"}},
+                "node 1 of flow.json has no class_type and inputs",
+            ),
+            (
+                {"1": {"class_type": "KSampler", "inputs": {"model": ["9", 0]}}},
+                "KSampler 1 takes its model from node 9",
+            ),
+        ],
+    )
+    def test_says_what_is_wrong_and_how_to_export(self, tmp_path, data, said):
+        with pytest.raises(ValueError, match=said) as caught:
+            prompt.load(self.put(tmp_path, data))
+        assert "export" in str(caught.value).lower()
+
+    def test_says_that_a_file_is_missing_or_binary(self, tmp_path):
+        with pytest.raises(ValueError, match=r"no file .*absent\.json"):
+            prompt.load(tmp_path / "absent.json")
+        video = tmp_path / "video.mp4"
+        video.write_bytes(b"\x00\xff\xfe\x80")
+        with pytest.raises(ValueError, match="not JSON"):
+            prompt.load(video)
+
+
+class TestClip:
+    def test_sets_length_and_size_only_where_a_video_is_sized(self):
+        before = plain() | graph(n9=("ImageScale", {"width": 512, "height": 512}))
+        after = prompt.with_clip(before, 25, "832x1216")
+
+        assert prompt.clip_of(after) == ("832x1216", 25)
+        assert after["9"] == before["9"]
+        assert prompt.clip_of(before) == ("832x480", 81)
+
+    def test_leaves_what_is_not_given(self):
+        assert prompt.clip_of(prompt.with_clip(plain(), 25, None)) == ("832x480", 25)
+        assert prompt.clip_of(prompt.with_clip(plain(), None, "64x64")) == ("64x64", 81)
+        assert prompt.with_clip(plain(), None, None) == plain()
+
+    def test_names_the_link_that_decides(self):
+        linked = plain() | graph(n8=("PrimitiveInt", {"value": 81}))
+        linked["3"]["inputs"]["length"] = ["8", 0]
+
+        with pytest.raises(ValueError, match="takes its length from PrimitiveInt 8"):
+            prompt.with_clip(linked, 25, None)
+        assert prompt.clip_of(linked) == ("", 0)
+        assert prompt.with_clip(linked, None, "64x64")["3"]["inputs"]["width"] == 64
+
+    def test_says_that_no_node_sizes_a_video(self):
+        with pytest.raises(ValueError, match="EmptyHunyuanLatentVideo"):
+            prompt.with_clip(graph(n1=("UNETLoader", {})), 25, None)
+
+    @pytest.mark.parametrize(("frames", "size"), [(24, None), (None, "832x481"), (None, "big")])
+    def test_refuses_what_wan_cannot(self, frames, size):
+        with pytest.raises(ValueError, match="needs"):
+            prompt.with_clip(plain(), frames, size)
