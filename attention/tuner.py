@@ -287,17 +287,21 @@ def _budget(call: Call, best: float, forward: float | None) -> float:
     return max(LEAST_BUDGET, FORWARD_CALLS * best * (1 + share / 2))
 
 
-def timer_for(device: torch.device) -> Callable[[Callable[[], object], int], float]:
+def timer_for(device: torch.device) -> Callable[..., float]:
     """A function that runs another one so many times and gives the milliseconds of one.
 
-    On a GPU a call goes ahead of several, so that the device is busy while the host queues them.
+    On a GPU `ahead`, or else a call before several, keeps the device busy while the host queues them.
     """
     return _by_events if device.type == "cuda" else _by_clock
 
 
-def _by_events(run: Callable[[], object], times: int) -> float:
+def _by_events(
+    run: Callable[[], object], times: int, ahead: Callable[[], object] | None = None
+) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    if times > 1:
+    if ahead:
+        ahead()
+    elif times > 1:
         run()
     start.record()
     for _ in range(times):
@@ -307,7 +311,9 @@ def _by_events(run: Callable[[], object], times: int) -> float:
     return start.elapsed_time(end) / times
 
 
-def _by_clock(run: Callable[[], object], times: int) -> float:
+def _by_clock(
+    run: Callable[[], object], times: int, ahead: Callable[[], object] | None = None
+) -> float:
     start = time.perf_counter()
     for _ in range(times):
         run()

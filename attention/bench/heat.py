@@ -17,8 +17,9 @@ from .progress import Progress
 from .rate import BURST, Rate, burst_for
 from .row import Results, Row
 
-HOPELESS = 5.0  # times the fastest: a backend that takes longer is timed in FEW rounds
-FEW = 2
+SLOW = 1.5  # times the fastest: a backend that takes longer, and a call of it LONG ms, is timed in FEW rounds
+LONG = 250.0
+FEW = 3
 OVERSHOOT = 2.0  # fp8 kernels run at up to twice the rate of 16-bit matrix products
 UNFINISHED = "not timed, the benchmark ended before its turn"
 
@@ -133,8 +134,8 @@ class Heat:
         for lane in racing[turn:] + racing[:turn]:
             if self._guarded(lane, lambda lane=lane: self._time(lane, inputs)):
                 self._advance(lane, 1, f"{number + 1}/{self._rounds}")
-        if number + 1 >= FEW:
-            self._drop_hopeless(number + 1)
+        if number + 1 == FEW:
+            self._drop_slow()
 
     def _measure_rate(self, racing: Sequence[_Lane]) -> None:
         if self._rate is None:
@@ -147,23 +148,23 @@ class Heat:
         lane.row.times.append(self._milliseconds(lane, inputs, lane.burst))
 
     def _milliseconds(self, lane: _Lane, inputs: Inputs, times: int) -> float:
-        return self._timer(lambda: inputs.run(lane.backend), times)
+        ahead = self._rate.ahead if self._rate else None
+        return self._timer(lambda: inputs.run(lane.backend), times, ahead)
 
-    def _drop_hopeless(self, done: int) -> None:
-        """Where a call is longer than a burst, more rounds of the slowest would take most of the time."""
+    def _drop_slow(self) -> None:
+        """More rounds of the longest calls would take most of the time; those vary least."""
         racing = [lane for lane in self._lanes if lane.racing]
         fastest = min((lane.row.ms or 0.0 for lane in racing), default=0.0)
         for lane in racing:
-            slow = (lane.row.ms or 0.0) > max(HOPELESS * fastest, BURST)
-            if slow and done < self._rounds:
+            if (lane.row.ms or 0.0) > max(SLOW * fastest, LONG) and self._rounds > FEW:
                 lane.racing = False
                 self._note_few()
-                self._advance(lane, lane.steps, "slowest")
+                self._advance(lane, lane.steps, "slow")
 
     def _note_few(self) -> None:
         sentence = (
-            f"A backend that takes over {HOPELESS:g} times as long as the fastest was timed in "
-            f"{FEW} rounds, the others in {self._rounds}."
+            f"Calls of more than {LONG:.0f} ms that take over {SLOW:g} times as long as the fastest were timed "
+            f"in {FEW} rounds, the others in {self._rounds}."
         )
         if sentence not in self._results.notes:
             self._results.notes.append(sentence)

@@ -206,14 +206,16 @@ def test_backends_take_turns_in_another_order_each_round(run):
     assert rounds == list("abc" + "bca" + "cab")
 
 
-def test_hopeless_backend_is_timed_twice_and_that_is_said(run):
+def test_long_and_slow_calls_are_timed_in_fewer_rounds_and_that_is_said(run, monkeypatch):
+    monkeypatch.setattr(heat, "LONG", 5.0)
     track = Track()
 
-    results = run(backend("quick", right), backend("slow", slow), rounds=4, progress=track)
+    results = run(backend("quick", right), backend("slow", slow), rounds=5, progress=track)
 
-    assert [len(row.times) for row in results.rows] == [4, 2]
+    assert [len(row.times) for row in results.rows] == [5, 3]
     assert results.notes == [
-        "A backend that takes over 5 times as long as the fastest was timed in 2 rounds, the others in 4."
+        "Calls of more than 5 ms that take over 1.5 times as long as the fastest were timed in 3 rounds, "
+        "the others in 5."
     ]
     assert track.done == pytest.approx(track.total)
 
