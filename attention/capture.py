@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .call import ROLES, Call
-from .tuner import Inputs
+from .expected import Inputs
 
 KIND = "wanattn call"
 SCHEMA = 1

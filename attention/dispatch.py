@@ -16,6 +16,7 @@ from .backends import Refused
 from .call import Call
 from .environment import Environment, probe
 from .evidence import Sighting
+from .expected import Inputs
 from .forward import Forward
 from .guard import Guard, Suspect
 from .knowledge import Knowledge
@@ -23,7 +24,7 @@ from .policy import Choice, NoBackend, Policy, choose, eligible
 from .record import Record
 from .rules import Rule, Rulings, check
 from .timings import Timings
-from .tuner import Inputs, Measurement, describe
+from .tuner import Measurement, describe
 
 UNPLACED = "calls without a block number were met: rules that name blocks do not apply to them"
 log = logging.getLogger("wanattn")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+    from .expected import Inputs
     from .record import Record
     from .recorder import Recorder
-    from .tuner import Inputs
 
 
 @dataclass(frozen=True, slots=True)

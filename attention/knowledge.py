@@ -10,8 +10,9 @@ import torch
 from .backends import Backend
 from .backends.kernel import Kernel
 from .call import Call
+from .expected import Inputs
 from .timings import Timing, Timings, key_of
-from .tuner import Inputs, Measurement, check, tune
+from .tuner import Measurement, check, tune
 
 
 class Knowledge:

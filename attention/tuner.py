@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,8 @@ import torch
 
 from .backends import Backend
 from .call import Call
+from .expected import Expected, Inputs
+from .timer import timer_for
 
 FORWARD_CALLS = (
     30  # attention calls of one kind in a forward: the 5B model's blocks, the fewest of Wan 2.2
@@ -27,22 +28,6 @@ BURSTS = (2.0, 20.0)  # milliseconds of one measurement: enough, and best where 
 MOST_CALLS = 200  # of one measurement
 LINEAR = 22  # multiplications of a block's linear layers, over the square of its width: Wan 14B's; 5B has more
 STEADY = 50.0  # milliseconds; shorter measurements are made twice before a backend is dropped
-CHECKED_HEADS = 4
-CHECKED_ROWS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """The tensors of a call: [batch, heads, tokens, head_dim], an optional mask, an optional scale."""
-
-    q: torch.Tensor
-    k: torch.Tensor
-    v: torch.Tensor
-    mask: torch.Tensor | None = None
-    scale: float | None = None
-
-    def run(self, backend: Backend) -> torch.Tensor:
-        return backend.run(self.q, self.k, self.v, self.mask, self.scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,56 +135,6 @@ def describe(
     return f"{call.role} {lengths}: {', '.join(parts)}"
 
 
-class Expected:
-    """The right answer for a few query rows of a few heads, in float64 where the device has it.
-
-    float32 products may silently run in TF32, with an error as large as the one looked for.
-    """
-
-    def __init__(self, inputs: Inputs) -> None:
-        q, k = inputs.q, inputs.k
-        batch, heads, tokens, _ = q.shape
-        self._rows = torch.linspace(
-            0, tokens - 1, min(tokens, CHECKED_ROWS), device=q.device
-        ).long()
-        places = (
-            torch.linspace(0, batch * heads - 1, min(batch * heads, CHECKED_HEADS)).long().tolist()
-        )
-        self._places = [divmod(place, heads) for place in places]
-        self._group = heads // k.shape[1]
-        self._dtype = torch.float64 if q.device.type in ("cpu", "cuda") else torch.float32
-        self._answers = [self._answer(inputs, batch, head) for batch, head in self._places]
-
-    def error(self, out: torch.Tensor) -> float | None:
-        """Relative error of those rows; infinite for an output that is not finite, None if the right one is not."""
-        right = torch.stack(self._answers)
-        if not torch.isfinite(right).all():
-            return None
-        if not torch.isfinite(out.sum(dtype=torch.float32)):
-            return math.inf
-        found = torch.stack([out[batch, head, self._rows] for batch, head in self._places])
-        off = torch.linalg.vector_norm(found.to(self._dtype) - right)
-        size = torch.linalg.vector_norm(right)
-        return float(off / size) if size > 0 else float(off)
-
-    def _answer(self, inputs: Inputs, batch: int, head: int) -> torch.Tensor:
-        query = inputs.q[batch, head, self._rows].to(self._dtype)
-        key = inputs.k[batch, head // self._group].to(self._dtype)
-        value = inputs.v[batch, head // self._group].to(self._dtype)
-        scale = inputs.q.shape[-1] ** -0.5 if inputs.scale is None else inputs.scale
-        scores = query @ key.T * scale
-        if inputs.mask is not None:
-            shape = (*inputs.q.shape[:3], inputs.k.shape[2])
-            scores = _masked(scores, inputs.mask.broadcast_to(shape)[batch, head][self._rows])
-        return torch.softmax(scores, dim=-1) @ value
-
-
-def _masked(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    if mask.dtype == torch.bool:
-        return scores.masked_fill(~mask, -math.inf)
-    return scores + mask.to(scores.dtype)
-
-
 def _try(backend, call, inputs, expected, stopwatch) -> _Trial | Measurement:
     """First call, check, one measurement or two."""
     outcome = _first(backend, call, inputs, expected, stopwatch)
@@ -285,39 +220,6 @@ def _budget(call: Call, best: float, forward: float | None) -> float:
         beside -= 4 * call.q_len * width * call.q_len
     share = beside * call.batch / call.flops
     return max(LEAST_BUDGET, FORWARD_CALLS * best * (1 + share / 2))
-
-
-def timer_for(device: torch.device) -> Callable[..., float]:
-    """A function that runs another one so many times and gives the milliseconds of one.
-
-    On a GPU `ahead`, or else a call before several, keeps the device busy while the host queues them.
-    """
-    return _by_events if device.type == "cuda" else _by_clock
-
-
-def _by_events(
-    run: Callable[[], object], times: int, ahead: Callable[[], object] | None = None
-) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    if ahead:
-        ahead()
-    elif times > 1:
-        run()
-    start.record()
-    for _ in range(times):
-        run()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / times
-
-
-def _by_clock(
-    run: Callable[[], object], times: int, ahead: Callable[[], object] | None = None
-) -> float:
-    start = time.perf_counter()
-    for _ in range(times):
-        run()
-    return (time.perf_counter() - start) * 1e3 / times
 
 
 def _milliseconds(value: float) -> str:

@@ -21,7 +21,8 @@ from wanattn.attention.backends.kernels import KERNELS
 from wanattn.attention.bench.cells import cells_of
 from wanattn.attention.clip import VARIANTS, Clip
 from wanattn.attention.environment import probe
-from wanattn.attention.tuner import Inputs, timer_for
+from wanattn.attention.expected import Inputs
+from wanattn.attention.timer import timer_for
 
 FP8 = KERNELS["fa3_fp8"]
 SHAPES = {

@@ -25,8 +25,10 @@ load_pack()
 from wanattn.attention.backends import BACKENDS
 from wanattn.attention.call import Call
 from wanattn.attention.environment import probe
+from wanattn.attention.expected import Inputs
 from wanattn.attention.policy import Policy, eligible
-from wanattn.attention.tuner import Inputs, timer_for, tune
+from wanattn.attention.timer import timer_for
+from wanattn.attention.tuner import tune
 
 SIZES = ["480x832", "640x640", "720x1280", "832x1216"]
 FRAMES = [25, 49, 81, 121]

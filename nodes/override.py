@@ -8,11 +8,11 @@ import torch
 
 from ..attention.call import Call
 from ..attention.dispatch import Dispatcher, Observer, name_of
+from ..attention.expected import Inputs
 from ..attention.forward import Forward
 from ..attention.layout import merge_heads, split_heads
 from ..attention.opaque import attend
 from ..attention.recorder import Recorder
-from ..attention.tuner import Inputs
 
 KEY = "wanattn"
 SLOT = "optimized_attention_override"

@@ -11,7 +11,7 @@ import torch
 from ..backends import Backend
 from ..call import Call
 from ..clip import TEXT_TOKENS, Clip, Variant
-from ..tuner import Inputs
+from ..expected import Inputs
 from .row import Row
 
 PARTS = ("self", "text")  # Wan 2.2 has no attention to image tokens

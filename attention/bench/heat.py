@@ -11,7 +11,9 @@ import torch
 from ..backends import BACKENDS, Backend
 from ..environment import free_memory, probe
 from ..evidence import watch
-from ..tuner import Expected, Inputs, check, timer_for
+from ..expected import Expected, Inputs
+from ..timer import timer_for
+from ..tuner import check
 from .cells import Cell
 from .progress import Progress
 from .rate import BURST, Rate, burst_for

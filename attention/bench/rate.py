@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 
 from ..environment import free_memory
-from ..tuner import timer_for
+from ..timer import timer_for
 
 SIDES = {"cuda": 8192, "cpu": 1024}
 OTHER_SIDE = 4096

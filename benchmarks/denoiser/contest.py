@@ -15,7 +15,7 @@ from ...attention.bench.row import Results, Row
 from ...attention.call import Call
 from ...attention.clip import TEXT_TOKENS, Clip
 from ...attention.environment import probe
-from ...attention.tuner import timer_for
+from ...attention.timer import timer_for
 from .entrant import Denoiser, Entrant, described
 from .shape import TEXT_DIM, Shape
 

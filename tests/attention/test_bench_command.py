@@ -14,7 +14,7 @@ from wanattn.attention import cli
 from wanattn.attention.bench import command, files, keeper
 from wanattn.attention.bench.depth import Depth
 from wanattn.attention.bench.row import Row
-from wanattn.attention.tuner import timer_for
+from wanattn.attention.timer import timer_for
 from wanattn.tests.attention.bench_results import results, row
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,7 +22,7 @@ from wanattn.attention.bench.row import Results
 from wanattn.attention.call import Call
 from wanattn.attention.clip import VARIANTS, Clip
 from wanattn.attention.environment import probe
-from wanattn.attention.tuner import Inputs
+from wanattn.attention.expected import Inputs
 
 FLASH, MATH = BACKENDS["flash"], BACKENDS["math"]
 TINY = ["--device", "cpu", "--size", "32x32", "--frames", "1", "--repeat", "2"]

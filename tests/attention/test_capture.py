@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from wanattn.attention import capture
 from wanattn.attention.call import Call
 from wanattn.attention.capture import MOST_HEADER, load, save, size_of
+from wanattn.attention.expected import Inputs
 from wanattn.attention.forward import Forward, Seen
 from wanattn.attention.record import Record
-from wanattn.attention.tuner import Inputs
 
 META = {"kind": "wanattn call", "schema": "1", "layout": "BNHD", "role": "self"}
 

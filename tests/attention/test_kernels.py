@@ -17,7 +17,7 @@ from wanattn.attention.backends.sage import SAGE, SAGE3
 from wanattn.attention.backends.xformers import XFORMERS
 from wanattn.attention.call import Call
 from wanattn.attention.environment import Environment, Gpu, probe
-from wanattn.attention.tuner import Expected, Inputs
+from wanattn.attention.expected import Expected, Inputs
 
 KERNELS = (FA2, FA3, FA4, TORCH_FA3, TORCH_FA4, SAGE, SAGE3, INT8, XFORMERS, FA3_FP8)
 IDS = [kernel.name for kernel in KERNELS]

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from wanattn.attention.backends import Backend
 from wanattn.attention.call import Call
+from wanattn.attention.expected import Inputs
 from wanattn.attention.knowledge import Knowledge
 from wanattn.attention.timings import Timing, Timings
-from wanattn.attention.tuner import Inputs
 
 
 class Counted:

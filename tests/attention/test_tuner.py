@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from wanattn.attention import tuner
 from wanattn.attention.backends import BACKENDS, Backend
 from wanattn.attention.call import Call
+from wanattn.attention.expected import Expected, Inputs
 from wanattn.attention.guard import Guard, Suspect
-from wanattn.attention.tuner import Expected, Inputs, Measurement, check, describe, tune
+from wanattn.attention.tuner import Measurement, check, describe, tune
 
 FLASH, MATH = BACKENDS["flash"], BACKENDS["math"]
 

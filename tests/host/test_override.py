@@ -67,3 +67,24 @@ def test_override_installed_after_us_keeps_its_say(load, workbench, other):
     sample(patched)
 
     assert other.calls == CALLS
+
+
+def relayed(model):
+    """Another pack that hands every call to whoever had the slot before it."""
+    model = model.clone()
+    options = model.model_options["transformer_options"]
+    previous = options["optimized_attention_override"]
+    options["optimized_attention_override"] = lambda *args, **kwargs: previous(*args, **kwargs)
+    return model
+
+
+@pytest.mark.parametrize("between", [lambda model: model, relayed])
+def test_a_call_passed_on_to_another_of_our_nodes_keeps_its_role(load, workbench, between):
+    """Where the latent is as long as the text, only the order tells the roles."""
+    model = between(workbench.backend(load("t2v"), "math"))
+    patched = workbench.backend(model, "host", at="11")
+
+    sample(patched, latent=torch.zeros(1, 16, 2, 32, 32))  # 2 x 16 x 16 = 512 tokens
+
+    report = workbench.report(patched)
+    assert report.counts("role", "active") == {("self", "math"): 4, ("text", "math"): 4}
