@@ -48,12 +48,15 @@ class Forward:
     handled: bool = False  # the last call has been recorded
     last: Record | None = None
     _own_text_next: bool = False
+    _passed_on: str = ""  # the role of the call that one override has left to another
 
     def role(self, q_len: int, kv_len: int) -> str:
         """Tell self-attention from attention to text or image tokens by the lengths.
 
         Where a latent has exactly as many tokens as the text, Wan's fixed order decides: self, then text.
         """
+        if self._passed_on:
+            return self._passed_on
         if q_len == kv_len:
             return self._self_or_text(kv_len)
         if kv_len == self.text_len:
@@ -61,6 +64,14 @@ class Forward:
         if kv_len == self.image_len:
             return "image"
         return "text" if self.text_len is None else "other"
+
+    def passed_on(self, role: str, run: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Run what may come to another override of ours, which must not count the call again."""
+        outer, self._passed_on = self._passed_on, role
+        try:
+            return run()
+        finally:
+            self._passed_on = outer
 
     def timed(
         self, run: Callable[[], torch.Tensor], device: torch.device, record: Record

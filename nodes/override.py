@@ -96,7 +96,7 @@ class Override:
         name = name_of(self.previous or given[0])
         return self.observer.run(
             call,
-            lambda: self._pass_on(*given),
+            lambda: forward.passed_on(role, lambda: self._pass_on(*given)),
             name,
             forward,
             block,

@@ -112,7 +112,7 @@ def parser_of(depth: Depth) -> argparse.ArgumentParser:
     common.add_argument("--against", metavar="BACKEND", help="what the others are set against")
     common.add_argument("--plot", type=Path, metavar="FILE", help="a chart as .png or .html")
     common.add_argument("--repeat", type=int, metavar="N", help="rounds, at least 2")
-    common.add_argument("--seed", type=int, default=0, help="of the random inputs; default 0")
+    common.add_argument("--seed", type=int, metavar="N", help="of the random inputs; default 0")
     common.add_argument("--settings", metavar="LABEL", help="kept with each row")
     common.add_argument("--json", action="store_true", help="print JSON")
     return parser

@@ -55,7 +55,7 @@ def measure(options: argparse.Namespace, results: Results, progress: Progress) -
             results,
             progress,
             rounds=rounds,
-            seed=options.seed,
+            seed=options.seed or 0,
             settings=options.settings or "",
         )
     finally:

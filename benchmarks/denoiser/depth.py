@@ -81,11 +81,11 @@ def measure(options: argparse.Namespace, results: Results, progress: Progress) -
     backends = entrants(options, self_call(shape, clips[0], dtype, device))
     results.environment["device"] = str(device)
     results.baseline = backends[0]
-    denoiser = build(shape, dtype, device, options.seed)
+    denoiser = build(shape, dtype, device, options.seed or 0)
     results.notes += about(denoiser, options, results.baseline)
     rounds = 3 if options.repeat is None else options.repeat
     settings = options.settings or ""
-    contest = Contest(denoiser, backends, results, progress, rounds, options.seed, settings)
+    contest = Contest(denoiser, backends, results, progress, rounds, options.seed or 0, settings)
     contest.run(clips)
 
 

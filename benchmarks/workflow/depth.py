@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Each clip runs every setting once, then --repeat rounds (default 2) that interleave. "
         "--settings is one label for all settings or one for each, with commas between. "
-        "--seed 0 keeps the seeds of the workflow."
+        "Without --seed the workflow keeps its seeds."
     )
 
 

@@ -36,11 +36,10 @@ class Plan:
             raise ValueError(f"--timeout {options.timeout:g}, needs more than 0 seconds")
         path = Path(options.workflow)
         graph = prompt.load(path)
-        # 0 is also what --seed is when it is not given.
         return cls(
             url=options.url,
             workflow=path.stem,
-            prompt=prompt.with_seed(graph, options.seed) if options.seed else graph,
+            prompt=graph if options.seed is None else prompt.with_seed(graph, options.seed),
             backends=backends,
             labels=labels_in(options.settings or "", len(backends)),
             baseline=baseline_of(options.against, backends),

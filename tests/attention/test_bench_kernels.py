@@ -99,7 +99,7 @@ def measure(*arguments, progress=None) -> Results:
     kernels.DEPTH.add_arguments(parser)
     for name, kind in (("--against", str), ("--settings", str), ("--repeat", int)):
         parser.add_argument(name, type=kind)
-    parser.set_defaults(seed=0)
+    parser.set_defaults(seed=None)
     results = Results("kernels", {})
     kernels.DEPTH.measure(parser.parse_args(arguments), results, progress or Track())
     return results

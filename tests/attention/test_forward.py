@@ -21,3 +21,11 @@ def test_a_latent_as_long_as_the_text_alternates_as_wan_blocks_do():
     forward = Forward(text_len=512)
 
     assert [forward.role(512, 512) for _ in range(4)] == ["self", "text", "self", "text"]
+
+
+def test_a_call_that_is_passed_on_is_counted_once():
+    forward = Forward(text_len=512)
+    role = forward.role(512, 512)
+
+    assert forward.passed_on(role, lambda: forward.role(512, 512)) == "self"
+    assert forward.role(512, 512) == "text"

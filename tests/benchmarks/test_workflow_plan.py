@@ -14,7 +14,7 @@ from wanattn.benchmarks.workflow.refusal import failure, refusal, unknown_classe
 from wanattn.benchmarks.workflow.server import Server, address
 from wanattn.tests.benchmarks.flows import CLASSES, graph, plain
 
-COMMON = {"against": None, "repeat": None, "seed": 0, "settings": None}
+COMMON = {"against": None, "repeat": None, "seed": None, "settings": None}
 
 
 @pytest.fixture
