@@ -19,6 +19,7 @@ EXIT_CODES = (
     "Exit codes: 0 all is well, 1 the check failed, "
     "2 the arguments are wrong or something needed is missing, 130 stopped by Ctrl-C."
 )
+INTERRUPTED, STOPPED = 130, "stopped"  # what a shell reports for Ctrl-C
 LARGEST_ERROR = {
     "cpu": 1e-4,
     "cuda": 3e-2,
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _bench(given[1:])
         options = _parser().parse_args(given)
         return options.command(options)
+    except KeyboardInterrupt:
+        say(f"wanattn: {STOPPED}", sys.stderr)
+        return INTERRUPTED
     except (ValueError, RuntimeError, OSError) as error:
         say(f"wanattn: {error}", sys.stderr)
         return 2

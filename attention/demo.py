@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from . import page, report
+from .backends.packages import pip
 from .clip import TEXT_TOKENS, Clip
 from .environment import probe, require
 from .intercept import Intercept
@@ -68,7 +69,7 @@ def tiny_model(device: str) -> WanTransformer3DModel:
         from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
     except ImportError as error:
         sentence = (
-            f"the demo needs diffusers ({error}); install it with: pip install 'wanattn[demo]'"
+            f"the demo needs diffusers ({error}); install it with: {pip('diffusers', 'accelerate')}"
         )
         raise RuntimeError(sentence) from error
     torch.manual_seed(0)

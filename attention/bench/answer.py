@@ -96,7 +96,11 @@ def _verdict(results: Results, fastest: Row, winner: Row, rows: Sequence[Row]) -
         if other and other.verdict == "too noisy":
             return f"{_gain(other, '')}."
         alone = not any(row is not winner and exact(row.backend) for row in rows)
-        rest = "no other exact backend was measured" if alone else "nothing exact is faster"
+        rest = (
+            "no other exact backend was measured"
+            if alone
+            else "nothing exact is faster beyond noise"
+        )
         return f"Stay with {winner.backend}: {rest} in {where(winner)} ({_time(winner)}{also})."
     old = baseline_of(results, winner)
     pair = judge(old, winner) if old else None

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..backends.packages import pip
-from ..cli import say
-from . import chart, compare, files, table
+from ..cli import INTERRUPTED, STOPPED, say
+from . import REPOSITORY, chart, compare, files, table
 from .depth import Depth
 from .facts import facts
 from .keeper import Keeper
 from .row import Results
 from .wording import listed
 
-REPOSITORY = "https://github.com/wanattn/wanattn"
 PACK = __name__.rpartition(".attention.")[0]
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
+MOST_SEED = 2**64 - 1  # of torch and of ComfyUI
 
 
 def _kernels() -> Depth:
@@ -128,15 +126,15 @@ def run(depth: Depth, options: argparse.Namespace) -> int:
         depth.measure(options, results, keeper)
         results.finished = True
     except KeyboardInterrupt:
-        code, ending = INTERRUPTED, "stopped"
+        code, ending = INTERRUPTED, STOPPED
     except (ModuleNotFoundError, ValueError, RuntimeError, OSError) as error:
         code, ending = 2, _sentence(depth, error)
         results.notes.append(f"Ended by an error: {ending}")
     finally:
         keeper.close()
         unsaved = _save(keeper)
-    if keeper.holds:
-        _show(results, old, options)
+    if keeper.tells:
+        _show(results, old, options, options.output if keeper.holds else [])
     if unsaved:
         raise OSError(unsaved)
     if ending:
@@ -164,14 +162,13 @@ def check(depth: Depth, options: argparse.Namespace) -> Results | None:
     """Everything that could spoil the end of a long run, before it begins. Gives the results of --baseline."""
     if options.repeat is not None and options.repeat < 2:
         raise ValueError(f"repeat {options.repeat}, needs at least 2 to know the spread")
+    if not 0 <= (options.seed or 0) <= MOST_SEED:
+        raise ValueError(f"seed {options.seed}, needs 0 to {MOST_SEED}")
     for path in options.output:
         files.check_target(path, "--output", files.SUFFIXES)
     if options.plot is not None:
         files.check_target(options.plot, "--plot", chart.SUFFIXES)
-        if importlib.util.find_spec("matplotlib") is None:
-            raise RuntimeError(
-                f"--plot needs matplotlib, which is not installed; install it with: {pip('matplotlib')}"
-            )
+        _require_matplotlib()
     if options.baseline is None:
         return None
     if options.baseline.resolve() in [path.resolve() for path in options.output]:
@@ -186,7 +183,18 @@ def check(depth: Depth, options: argparse.Namespace) -> Results | None:
     return old
 
 
-def _show(results: Results, old: Results | None, options: argparse.Namespace) -> None:
+def _require_matplotlib() -> None:
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise RuntimeError(
+            f"--plot needs matplotlib, which does not load ({error}); install it with: {pip('matplotlib')}"
+        ) from error
+
+
+def _show(
+    results: Results, old: Results | None, options: argparse.Namespace, saved: list[Path]
+) -> None:
     comparison = compare.verdicts(old, results) if old else None
     if options.json:
         _say(json.dumps({**files.plain(results), **_added(results, comparison)}, indent=1))
@@ -196,7 +204,7 @@ def _show(results: Results, old: Results | None, options: argparse.Namespace) ->
             _say("\n" + table.compared(comparison, str(options.baseline)))
     if options.plot is not None:
         chart.save(results, options.plot)
-    written = [*options.output, *([options.plot] if options.plot else [])]
+    written = [*saved, *([options.plot] if options.plot else [])]
     if written:
         _say(f"written: {', '.join(map(str, written))}", sys.stderr)
 

@@ -9,6 +9,7 @@ from .row import Results, Row
 
 STEADY = 0.02  # the largest spread that lets two times be called the same
 TURNS = 0.01  # a smaller difference between backends that took turns is none
+TWO_ROUNDS = 2.0  # times their spread: two times lie close together by chance more often than three
 RUNS = 0.02  # two runs of the same command agree no better
 UNTOLD = ("started",)  # facts that always differ
 
@@ -47,16 +48,24 @@ class Comparison:
 
 
 def judge(old: Row, new: Row, least: float = TURNS) -> Pair | None:
-    """None where one has no times. A difference up to `least` or to the larger spread is not one."""
+    """None where one has no times. A difference up to `least` or to the noise is none, nor one of times that overlap."""
     if not old.ms or not new.ms:
         return None
     ratio = old.ms / new.ms
     if old.spread is None or new.spread is None:
         return Pair(old, new, ratio, "")
-    noise = max(old.spread, new.spread)
-    if max(ratio, 1 / ratio) - 1 > max(noise, least):
+    noise = max(_noise(old), _noise(new))
+    if _apart(old, new) and max(ratio, 1 / ratio) - 1 > max(noise, least):
         return Pair(old, new, ratio, "faster" if ratio > 1 else "slower")
     return Pair(old, new, ratio, "same" if noise <= STEADY else "too noisy")
+
+
+def _noise(row: Row) -> float:
+    return (row.spread or 0.0) * (TWO_ROUNDS if len(row.times) == 2 else 1.0)
+
+
+def _apart(old: Row, new: Row) -> bool:
+    return old.ends[0] > new.ends[1] or new.ends[0] > old.ends[1]
 
 
 def baseline_of(results: Results, row: Row) -> Row | None:

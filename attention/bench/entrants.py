@@ -10,6 +10,7 @@ from ..call import Call
 from ..doctor import find_host
 from ..environment import Environment
 from ..evidence import SWAPPED
+from . import REPOSITORY
 from .row import Results
 
 HOST_NAMES = ("host", "sub_quad", "split")
@@ -80,7 +81,9 @@ def _loaded(folder: Path, device: str, results: Results) -> dict[str, Backend]:
     try:
         from ...benchmarks import host
     except ImportError as error:
-        raise RuntimeError(f"that part comes with the repository ({error})") from error
+        raise RuntimeError(
+            f"that part comes with the repository, {REPOSITORY} ({error})"
+        ) from error
     host.load(folder, cpu=device.startswith("cpu"))
     results.environment["comfyui"] = host.version()
     return host.functions()

@@ -40,7 +40,12 @@ class Keeper:
 
     @property
     def holds(self) -> bool:
-        """Whether there is anything that is worth an older file's place."""
+        """Whether there is anything that is worth an older file's place: reasons alone are, at the end."""
+        return any(row.times for row in self.results.rows) or (self.tells and self.results.finished)
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything to show."""
         return any(row.times or row.reason for row in self.results.rows)
 
     def save(self) -> None:

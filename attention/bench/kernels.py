@@ -79,10 +79,18 @@ def _device(given: str | None) -> str:
 
 def _cells(options: argparse.Namespace, device: str, results: Results) -> list[Cell]:
     """Replayed calls alone, unless shapes are asked for too."""
-    cells = [_replayed(path, device, results) for path in options.replay]
+    cells = [_replayed(path, device, results) for path in _named_apart(options.replay)]
     if cells and not (options.size or options.frames):
         return cells
     return [*cells, *_shaped(options, device, results)]
+
+
+def _named_apart(paths: Sequence[Path]) -> Sequence[Path]:
+    names = [path.stem for path in paths]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"--replay has two files named '{twice}', needs a name for each")
+    return paths
 
 
 def _replayed(path: Path, device: str, results: Results) -> Cell:
@@ -97,6 +105,9 @@ def _replayed(path: Path, device: str, results: Results) -> Cell:
 
 def _origin(kept: Captured) -> str:
     facts = [f"{name} {kept.facts[name]}" for name in ORIGIN if name in kept.facts]
+    facts += ["with a mask"] if kept.inputs.mask is not None else []
+    whole = all(x.isfinite().all() for x in (kept.inputs.q, kept.inputs.k, kept.inputs.v))
+    facts += [] if whole else ["NaN or infinity among their values, so that no error can be told"]
     return ", ".join([f"the tensors of a call, role {kept.call.role}", *facts])
 
 

@@ -48,11 +48,19 @@ class Row:
         return statistics.median(self.times) if self.times else None
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """The shortest and the longest time, a tenth of them left out on either side: one slip in many is no noise."""
+        ordered = sorted(self.times)
+        cut = len(ordered) // 10
+        return ordered[cut], ordered[-1 - cut]
+
+    @property
     def spread(self) -> float | None:
-        """Longest less shortest time, as a share of the median; None for fewer than two."""
+        """How far its ends are apart, as a share of the median; None for fewer than two times."""
         if len(self.times) < 2:
             return None
-        return (max(self.times) - min(self.times)) / statistics.median(self.times)
+        low, high = self.ends
+        return (high - low) / statistics.median(self.times)
 
     @property
     def tflops(self) -> float | None:

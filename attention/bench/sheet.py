@@ -65,7 +65,7 @@ def read(text: str, schema: int) -> Results:
         raise ValueError(
             f"line 1 has no column {missing[0]}, needs those of a wanattn benchmark, separated by commas"
         )
-    twice = next((name for name in header if header.count(name) > 1), None)
+    twice = next((name for name in header if name and header.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"line 1 has the column '{twice}' twice")
     results: Results | None = None
@@ -86,7 +86,7 @@ def read(text: str, schema: int) -> Results:
 
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Each line that is not empty with its number, counted as an editor does."""
+    """Each line that has anything in a cell with its number, counted as an editor does."""
     reader = csv.reader(io.StringIO(text, newline=""))
     while True:
         number = reader.line_num + 1
@@ -96,7 +96,7 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
             raise ValueError(f"line {number} is not CSV: {error}") from error
         if line is None:
             return
-        if line:
+        if any(line):
             yield number, [*map(_bare, line)] if number == 1 else line
 
 
@@ -112,7 +112,7 @@ def _check_schema(given: str, line: int, known: int) -> None:
 def _results(values: dict[str, str], header: list[str]) -> Results:
     facts: dict[str, str | int | float | None] = {}
     for name in header:
-        if name not in COLUMNS:
+        if name and name not in COLUMNS:
             fact = name[len(TAKEN) :] if name.removeprefix(TAKEN) in COLUMNS else name
             facts[fact] = _fact(fact, values[name])
     notes = values.get("notes", "").splitlines()

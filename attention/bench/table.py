@@ -243,7 +243,8 @@ def _only(where: str, rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     names = [
-        ", ".join(filter(None, (f"{row.backend} in {row.part}", clip(row)))) for row in rows[:5]
+        ", ".join(filter(None, (f"{row.backend} in {row.part}", row.model, clip(row), row.dtype)))
+        for row in rows[:5]
     ]
     more = [f"{len(rows) - 5} more"] if len(rows) > 5 else []
     return [

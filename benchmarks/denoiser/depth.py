@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ...attention.backends import BACKENDS
+from ...attention.backends.packages import pip
 from ...attention.bench.depth import Depth
 from ...attention.bench.lists import numbers, words
 from ...attention.bench.progress import Progress
@@ -153,7 +154,7 @@ def from_diffusers(results: Results, why: str) -> Build:
 
         from .diffused import DiffusersDenoiser
     except ImportError as error:
-        reason = f"diffusers does not load ({error}); install it with: pip install 'wanattn[demo]'"
+        reason = f"diffusers does not load ({error}); install it with: {pip('diffusers')}"
         instead = ", or name ComfyUI's folder with --comfyui" if why else ""
         raise RuntimeError("; ".join(filter(None, (why, reason))) + instead) from error
     results.environment["diffusers"] = diffusers.__version__

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...attention.bench import lists
 from ...attention.clip import Clip
 from . import prompt
 
@@ -31,8 +32,8 @@ class Plan:
     @classmethod
     def of(cls, options: argparse.Namespace) -> Plan:
         """Raises ValueError for what cannot be measured."""
-        backends = names_in(options.backends, "--backends", "host,auto")
-        if options.timeout <= 0:
+        backends = tuple(lists.words(options.backends, "--backends", "host,auto"))
+        if not options.timeout > 0:  # nor is nan
             raise ValueError(f"--timeout {options.timeout:g}, needs more than 0 seconds")
         path = Path(options.workflow)
         graph = prompt.load(path)
@@ -49,13 +50,6 @@ class Plan:
             any_model=options.any_model,
             timeout=options.timeout,
         )
-
-
-def names_in(text: str, option: str, example: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not names:
-        raise ValueError(f"{option} is empty, needs names such as {example}")
-    return names
 
 
 def labels_in(text: str, count: int) -> tuple[str, ...]:
@@ -75,10 +69,8 @@ def baseline_of(asked: str | None, backends: tuple[str, ...]) -> str:
 def frames_in(text: str | None) -> tuple[int | None, ...]:
     if text is None:
         return (None,)
-    found = names_in(text, "--frames", "25,49,81")
-    if not all(part.isdecimal() for part in found):
-        raise ValueError(f"--frames {text}, needs numbers such as 25,49,81")
-    return tuple(Clip(frames=int(part)).frames for part in found)
+    found = lists.numbers(text, "--frames", "25,49,81")
+    return tuple(Clip(frames=number).frames for number in found)
 
 
 def size_in(text: str | None) -> str | None:

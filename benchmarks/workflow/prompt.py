@@ -20,9 +20,11 @@ def load(path: Path) -> Prompt:
     """Raises ValueError with a sentence for whatever is not a workflow in the API format."""
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ValueError(f"no file {path}, needs a workflow in the API format") from None
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except OSError as error:
+        raise ValueError(
+            f"cannot read {path} ({error.strerror}), needs a workflow in the API format"
+        ) from None
+    except (ValueError, RecursionError):
         raise ValueError(
             f"{path} is not JSON, needs a workflow in the API format: {EXPORT}"
         ) from None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -184,6 +185,36 @@ def test_nothing_measured_leaves_the_older_file(bench, tmp_path, failure, code, 
     assert err.endswith(words)
 
 
+def test_reasons_of_a_benchmark_that_failed_are_shown_and_not_saved(bench, tmp_path, monkeypatch):
+    path = tmp_path / "a.csv"
+    path.write_text("older")
+
+    def measure(options, found, progress):
+        found.rows.append(Row("products", "small", "product", reason="no cores"))
+        raise RuntimeError("no setting worked")
+
+    failing = dataclasses.replace(PRODUCTS, measure=measure)
+    monkeypatch.setitem(command.DEPTHS, "products", ("", lambda: failing))
+
+    code, out, err = bench("--output", path)
+
+    assert code == 2 and "- small: no cores" in out
+    assert err == "wanattn: no setting worked\n" and path.read_text() == "older"
+
+
+def test_reasons_of_a_benchmark_that_ended_early_leave_the_older_file(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("older")
+    found = results(row("flash", reason="not timed"), finished=False)
+
+    keeper.Keeper(found, [path]).save()
+    assert path.read_text() == "older"
+
+    found.finished = True
+    keeper.Keeper(found, [path]).save()
+    assert files.read(path).rows[0].reason == "not timed"
+
+
 def test_a_package_missing_in_the_middle_is_named_with_its_pip_line(bench):
     code, _, err = bench("--fail", "package", "--after", 0)
 
@@ -225,6 +256,8 @@ def foreign(path: Path) -> Path:
     ("arguments", "sentence"),
     [
         (["--repeat", "1"], "repeat 1, needs at least 2 to know the spread"),
+        (["--seed", "-1"], "seed -1, needs 0 to 18446744073709551615"),
+        (["--seed", str(2**64)], "seed 18446744073709551616, needs 0 to"),
         (["--output", "a.txt"], "--output 'a.txt', needs a name that ends in .csv or .json"),
         (["--output", "a"], "--output 'a', needs a name that ends in .csv or .json"),
         (["--output", "none/a.csv"], "there is no folder 'none', make it first"),
@@ -267,7 +300,20 @@ def test_a_chart_without_matplotlib_is_refused_before(bench, tmp_path, monkeypat
 
     code, out, err = bench("--plot", tmp_path / "a.png")
 
-    assert (code, out) == (2, "") and "--plot needs matplotlib, which is not installed" in err
+    assert (code, out) == (2, "") and "--plot needs matplotlib, which does not load" in err
+    assert "-m pip install matplotlib" in err
+
+
+def test_an_interrupt_while_it_draws_ends_with_the_rows_kept(bench, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.chart, "save", interrupted)
+
+    code, out, err = bench("--plot", tmp_path / "a.png", "--output", tmp_path / "a.csv")
+
+    assert code == 130 and err.endswith("wanattn: stopped\n")
+    assert "Stay with small" in out and files.read(tmp_path / "a.csv").finished
 
 
 def test_without_a_name_it_is_the_kernels(monkeypatch, capfd):

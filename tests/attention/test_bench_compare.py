@@ -4,6 +4,7 @@ import json
 
 import pytest
 from wanattn.attention.bench import compare
+from wanattn.attention.bench.row import Row
 from wanattn.tests.attention.bench_results import results, row
 
 
@@ -31,6 +32,31 @@ def test_the_larger_spread_of_the_two_decides():
 
     assert compare.judge(steady, shaky).verdict == "too noisy"
     assert compare.judge(shaky, steady).verdict == "too noisy"
+
+
+def twice(first: float, second: float, **facts) -> Row:
+    return row(**facts, times=[first, second])
+
+
+def test_two_times_prove_a_difference_of_twice_their_spread():
+    assert compare.judge(twice(100, 101), twice(98.2, 99.2)).verdict == "too noisy"
+    assert compare.judge(twice(100, 101), twice(95, 96)).verdict == "faster"
+
+
+def test_times_that_overlap_differ_by_nothing():
+    pair = compare.judge(twice(0.04, 4.0), twice(0.02, 0.06))
+
+    assert pair.ratio > 50 and pair.verdict == "too noisy"
+
+
+def test_more_rounds_outweigh_a_few_that_were_disturbed():
+    steady = [100.0, 100.2, 100.1] * 6
+    old = row(times=[*steady, 500.0])
+    new = row(times=[time * 0.95 for time in [90.0, *steady]])
+
+    assert compare.judge(row(times=[500.0, *steady[:4]]), new).verdict == "too noisy"
+    assert old.spread == pytest.approx(0.002, rel=0.01)
+    assert compare.judge(old, new).verdict == "faster"
 
 
 def test_one_time_gives_a_ratio_and_no_verdict():

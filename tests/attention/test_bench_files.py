@@ -80,6 +80,19 @@ def test_a_csv_saved_again_by_a_spreadsheet_is_read(found, tmp_path):
     ]
 
 
+def test_rows_and_columns_that_a_spreadsheet_left_empty_are_skipped(found, tmp_path):
+    files.write(found, tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as lines:
+        rows = [[*line, "", ""] for line in csv.reader(lines)]
+    with (tmp_path / "b.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([*rows, [""] * len(rows[0])])
+
+    read = files.read(tmp_path / "b.csv")
+
+    assert [row.times for row in read.rows] == [row.times for row in found.rows]
+    assert "" not in read.environment
+
+
 def change(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text

@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 import re
+import shutil
 import sys
 import time
 
@@ -432,7 +433,7 @@ def test_replay_measures_the_kept_tensors_alone(kept, monkeypatch):
     assert torch.equal(mask, inputs.mask) and scale == 0.2
     assert q.stride() == inputs.q.stride()
     assert {row.model for row in results.rows} == {"call"}
-    assert results.notes == ["call holds the tensors of a call, role image, block 3."]
+    assert results.notes == ["call holds the tensors of a call, role image, block 3, with a mask."]
 
 
 def test_replays_of_one_shape_stay_apart(kept, tmp_path):
@@ -443,6 +444,26 @@ def test_replays_of_one_shape_stay_apart(kept, tmp_path):
     results = measure("--device", "cpu", "--repeat", "2", "--backends", "flash", *files)
 
     assert len({row.place for row in results.rows}) == 2
+
+
+def test_replays_of_one_name_are_refused(kept, tmp_path):
+    path, _ = kept
+    (tmp_path / "again").mkdir()
+    other = shutil.copy(path, tmp_path / "again")
+
+    with pytest.raises(ValueError, match="two files named 'call', needs a name for each"):
+        measure("--device", "cpu", "--replay", str(path), "--replay", str(other))
+
+
+def test_replay_says_that_values_are_not_finite(kept, tmp_path):
+    _, inputs = kept
+    inputs.v[0, 0, 0, 0] = torch.nan
+    capture.save(tmp_path / "black.safetensors", "image", inputs, {})
+
+    results = measure(*TINY[:2], "--repeat", "2", "--replay", str(tmp_path / "black.safetensors"))
+
+    (note,) = results.notes
+    assert note.startswith("black holds the tensors of a call, role image, with a mask, NaN or inf")
 
 
 def test_replay_beside_shapes(kept):

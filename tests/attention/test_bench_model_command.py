@@ -164,7 +164,7 @@ def test_without_comfyui_and_diffusers_it_says_how_to_get_them(monkeypatch):
 
     words = str(error.value)
     assert words.startswith("no ComfyUI was found; diffusers does not load (")
-    assert words.endswith("pip install 'wanattn[demo]', or name ComfyUI's folder with --comfyui")
+    assert words.endswith("-m pip install diffusers, or name ComfyUI's folder with --comfyui")
 
 
 LOAD = """

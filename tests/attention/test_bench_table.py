@@ -138,7 +138,7 @@ ANSWERS = {
     ),
     "nothing beats the baseline": (
         results(row("flash", 200.0), row("cudnn", 199.5), row("math", 900.0)),
-        "Stay with flash: nothing exact is faster in self-attention at 832x1216, 81 frames "
+        "Stay with flash: nothing exact is faster beyond noise in self-attention at 832x1216, 81 frames "
         "(200 ms, spread 0.4 %; cudnn is as fast).",
     ),
     "the baseline alone": (
@@ -246,8 +246,9 @@ def test_an_earlier_file_is_compared_row_by_row():
         ["", "", "cudnn, then sub_quad", "900 ms", "300 ms", "3.00x faster"],
     ]
     assert "- 2 faster\n- Different: torch: 2.10.0 then, 2.11.0+cu130 now" in text
-    assert "- Only in old.csv: 1 row: flash in text, 832x1216, 81 frames" in text
-    assert "- Only measured now: 1 row: fa3 in image, 832x1216, 81 frames" in text
+    clip = "14b, 832x1216, 81 frames, bfloat16"
+    assert f"- Only in old.csv: 1 row: flash in text, {clip}" in text
+    assert f"- Only measured now: 1 row: fa3 in image, {clip}" in text
 
 
 def test_an_earlier_file_of_other_places_says_so():

@@ -67,10 +67,11 @@ class TestPlan:
         ("arguments", "said"),
         [
             (("--frames", "24"), "frames 24, needs 4n"),
-            (("--frames", "many"), "--frames many"),
+            (("--frames", "many"), "--frames 'many', needs numbers"),
             (("--size", "830x480"), "width 830, needs a multiple of 16"),
-            (("--backends", " , "), "--backends is empty"),
+            (("--backends", " , "), "--backends ' , ', needs names"),
             (("--timeout", "0"), "--timeout 0"),
+            (("--timeout", "nan"), "--timeout nan"),
         ],
     )
     def test_refuses_before_any_server_is_asked(self, plan, arguments, said):

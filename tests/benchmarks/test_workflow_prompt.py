@@ -22,6 +22,7 @@ class TestLoad:
         ("data", "said"),
         [
             ("no json", "not JSON"),
+            ("[" * 100_000, "not JSON"),
             ({"nodes": [], "links": [], "version": 0.4}, "Workflow > Export"),
             ({}, "empty"),
             ([], "no nodes"),
@@ -41,8 +42,10 @@ class TestLoad:
         assert "export" in str(caught.value).lower()
 
     def test_says_that_a_file_is_missing_or_binary(self, tmp_path):
-        with pytest.raises(ValueError, match=r"no file .*absent\.json"):
+        with pytest.raises(ValueError, match=r"cannot read .*absent\.json \(No such"):
             prompt.load(tmp_path / "absent.json")
+        with pytest.raises(ValueError, match=r"cannot read .*\(Is a directory\)"):
+            prompt.load(tmp_path)
         video = tmp_path / "video.mp4"
         video.write_bytes(b"\x00\xff\xfe\x80")
         with pytest.raises(ValueError, match="not JSON"):

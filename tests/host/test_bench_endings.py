@@ -79,7 +79,7 @@ class TestOtherJobs:
 
 class TestEndings:
     def test_ctrl_c_stops_our_run_and_keeps_the_rows(self, server, tmp_path):
-        path = saved(tmp_path, single(None, "ctrl_c", steps=20))
+        path = saved(tmp_path, single(None, "ctrl_c", steps=40))
         before = set(server.get("/history"))
         stop = when("host 5f 3/3 step 2", lambda: os.kill(os.getpid(), signal.SIGINT))
         outcome = bench(server.address, path, *SMALL, "--backends", "auto,host", told=stop)

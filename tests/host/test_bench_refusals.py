@@ -186,7 +186,7 @@ class TestFailingRun:
 
     def test_interrupted_by_someone_else(self, server, workflow):
         stop = when("host 5f 2/3 step 1", lambda: server.post("/interrupt", {}))
-        path = saved(workflow.parent, single(None, "interrupted", steps=20))
+        path = saved(workflow.parent, single(None, "interrupted", steps=40))
         outcome = bench(server.address, path, *SMALL, "--backends", "auto,host", told=stop)
 
         assert isinstance(outcome.error, RuntimeError)
