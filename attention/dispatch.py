@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import re
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -293,4 +294,6 @@ def name_of(function: Callable) -> str:
     if name.startswith("attention_"):
         return name.removeprefix("attention_")
     module = getattr(function, "__module__", None) or type(function).__module__
-    return f"{module.rpartition('.')[2]}.{name}"
+    # ComfyUI loads a pack under the path of its folder, which is nobody's business.
+    *_, place = re.split(r"[./\\]", module)
+    return f"{place}.{name}"

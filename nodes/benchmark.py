@@ -20,6 +20,7 @@ from .measuring import BASELINE, Wish, environment_of, measure
 EVENT = "wanattn.bench"
 SECONDS_BETWEEN_SHOWS = 0.2
 PARTS = 1000  # of the progress bar
+MOST_LETTERS = 1000  # of a sentence, which may quote what was typed in
 FRAMES_TIP = "Lengths of the video, each 4n+1: 81, or 25,49,81 to see how it grows. A number can be wired to it."
 BACKENDS_TIP = (
     "Names as in Attention Backend, separated by commas; host is what ComfyUI itself would run. "
@@ -125,8 +126,9 @@ class WanAttnBenchmark(io.ComfyNode):
 
 def run(model, inputs: tuple, node: str | None = None):
     """Text, image and payload. What goes wrong is a sentence in them, never a lost video; an interrupt goes through."""
-    panel = Panel(node, Results("kernels", environment_of(model), BASELINE))
+    panel = Panel(node, Results("kernels", {}, BASELINE))
     try:
+        panel.results.environment = environment_of(model)
         panel.kept = measure(model, Wish(*inputs), panel.results, panel)
         panel.state, panel.results.finished = "finished", True
     except InterruptProcessingException:
@@ -137,15 +139,22 @@ def run(model, inputs: tuple, node: str | None = None):
         panel.results.notes.append(sentence(error))
     finally:
         panel.show()
-    return panel.text(), picture(panel), panel.payload()
+    try:
+        return panel.text(), picture(panel), panel.payload()
+    except Exception as error:  # the video comes first
+        words = sentence(error)
+        failed = payload(Results("kernels", {}, notes=[words]), "failed", node, text=words)
+        return words, write_out(words), failed
 
 
 def sentence(error: Exception) -> str:
-    if isinstance(error, ValueError | RuntimeError | OSError):
-        log.warning("the attention benchmark ended: %s", error)
-        return str(error).strip().partition("\n")[0]
-    log.error("the attention benchmark failed", exc_info=error)
-    return f"The benchmark failed ({type(error).__name__}: {error}); the log has more."
+    words = str(error).strip().partition("\n")[0]
+    if words and isinstance(error, ValueError | RuntimeError | OSError):
+        log.warning("the attention benchmark ended: %s", ascii(words[:MOST_LETTERS]))
+    else:
+        log.error("the attention benchmark failed", exc_info=error)
+        words = f"The benchmark failed ({type(error).__name__}: {words}); the log has more."
+    return words if len(words) <= MOST_LETTERS else f"{words[:MOST_LETTERS]} ..."
 
 
 class Panel:
@@ -160,6 +169,10 @@ class Panel:
         self._total = self._done = 0.0
         self._next_show = 0.0
         self._doing = ""
+
+    @property
+    def running(self) -> bool:
+        return self.state == "running"
 
     def begin(self, total: float) -> None:
         self._total, self._done = max(total, 1e-9), 0.0
@@ -185,9 +198,12 @@ class Panel:
         return "\n".join(self.results.notes)
 
     def payload(self) -> dict:
-        done = self.state != "running" and any(row.times for row in self.results.rows)
-        words = table.answer(self.results) if done else self._doing
+        words = self._doing if self.running else self._answer()
         return payload(self.results, self.state, self._node, self.kept, words, self.text())
+
+    def _answer(self) -> str:
+        timed = any(row.times for row in self.results.rows)
+        return table.answer(self.results) if timed else ""
 
     def show(self) -> None:
         server = getattr(PromptServer, "instance", None)

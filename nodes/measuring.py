@@ -13,15 +13,16 @@ from ..attention.backends import BACKENDS, Backend
 from ..attention.bench import entrants, lists
 from ..attention.bench.cells import Cell, cells_of
 from ..attention.bench.facts import facts
-from ..attention.bench.payload import Kept
+from ..attention.bench.payload import Kept, title
 from ..attention.bench.progress import Progress
 from ..attention.bench.race import race
 from ..attention.bench.row import Results, Row
 from ..attention.call import Call
 from ..attention.clip import VARIANTS, Clip, Variant
-from ..attention.environment import probe
+from ..attention.environment import free_memory, probe
 from ..attention.knowledge import timing_of
 from ..attention.policy import Policy, candidates
+from ..attention.timings import Timing, Timings
 from ..attention.tuner import Measurement
 from . import hosted
 from .backend import timings_of
@@ -30,7 +31,9 @@ from .payload import environment
 BASELINE = "host"
 TIMED = ("cpu", "cuda")
 WITH_COPIES = 3  # kernels make some of their own
-SPARE = 2**30  # bytes, for the matrices that the card's rate is measured with
+GIB = 2**30
+UNEVEN = 0.2  # spread above which `auto` had better measure again
+SPARE = GIB  # bytes, for the matrices that the card's rate is measured with
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Wish:
         """Empty where the choice is left to the node."""
         if not self.backends.strip():
             return []
-        names = lists.words(self.backends, "backends", "flash,cudnn")
+        names = lists.words(self.backends.lower(), "backends", "flash,cudnn")
         return entrants.named(names, {BASELINE: hosted.default()})
 
 
@@ -75,6 +78,7 @@ def measure(model, wish: Wish, results: Results, progress: Progress) -> Kept:
             f"this model computes on {device.type}; kernels can be timed on cpu and cuda only"
         )
     cells = cells_of(variant_of(model), wish.clips, dtype_of(model), str(device))
+    cells = _fitting(cells, results)
     backends = wish.named or _all(cells)
     if BASELINE not in (backend.name for backend in backends):
         results.baseline = backends[0].name
@@ -94,6 +98,24 @@ def _all(cells: list[Cell]) -> list[Backend]:
     calls = [cell.call for cell in cells]
     found = entrants.everything(calls, probe(), {BASELINE: hosted.default()})
     return [backend for backend in found if backend.name not in hosted.LABELS]
+
+
+def _fitting(cells: list[Cell], results: Results) -> list[Cell]:
+    """On a GPU too large a call ends in an error; on a CPU the system may end ComfyUI instead."""
+    on_cpu = cells[0].call.device_type == "cpu"
+    free = free_memory(cells[0].call.device) if on_cpu else None
+    if free is None:
+        return cells
+    large = [cell for cell in cells if cell.bytes * WITH_COPIES > free]
+    found = [
+        f"{cell.title} left out: its tensors and the kernels' copies of them may take "
+        f"{cell.bytes * WITH_COPIES / GIB:.1f} GiB, {free / GIB:.1f} GiB of memory free"
+        for cell in large
+    ]
+    if len(large) == len(cells):
+        raise RuntimeError("; ".join(found))
+    results.notes += found
+    return [cell for cell in cells if cell not in large]
 
 
 def _caveats(model) -> list[str]:
@@ -135,21 +157,42 @@ def dtype_of(model) -> torch.dtype:
 def keep(cells: list[Cell], results: Results) -> Kept:
     """Hand to `auto` what it may go by, and say so in the notes."""
     kept: list[tuple[tuple, str]] = []
+    uneven, lost = [], False
     rows = {(row.place, row.backend): row for row in results.rows}
     for cell in cells:
         timings = {}
         for backend in _asked(cell.call):
-            place = (cell.row(backend).place, backend.name)
-            found = _measurement(rows.get(place), backend, cell.call)
-            if found:
-                timings[backend.name] = timing_of(backend, found)
-                kept.append(place)
+            row = rows.get((cell.row(backend).place, backend.name))
+            if row is None or not (found := _measurement(row, backend, cell.call)):
+                continue
+            if row.spread is None or row.spread > UNEVEN:
+                uneven.append(f"{backend.name} ({title(row)})")
+                continue
+            timings[backend.name] = timing_of(backend, found)
+            kept.append((row.place, backend.name))
         if timings:
-            timings_of(cell.call.device).write(cell.call, timings)
-    if kept:
-        names = ", ".join(dict.fromkeys(name for _, name in kept))
-        results.notes.append(f"kept for auto of Attention Backend: {names}")
+            lost |= not _written(cell.call, timings)
+    results.notes += _told([name for _, name in kept], uneven, lost)
     return kept
+
+
+def _written(call: Call, timings: dict[str, Timing]) -> bool:
+    """Whether they are on the disk too."""
+    known = timings_of(call.device)
+    known.write(call, timings)
+    return timings.items() <= Timings(known.path, known.machine).read(call).items()
+
+
+def _told(kept: list[str], uneven: list[str], lost: bool) -> list[str]:
+    notes = []
+    if kept:
+        until = " until ComfyUI ends, since timings.json cannot be written (see the log)"
+        names = ", ".join(dict.fromkeys(kept))
+        notes.append(f"kept for auto of Attention Backend{until if lost else ''}: {names}")
+    if uneven:
+        why = f"since their times vary by more than {100 * UNEVEN:.0f} %"
+        notes.append(f"not kept for auto, {why}: {', '.join(uneven)}")
+    return notes
 
 
 def _asked(call: Call) -> list[Backend]:
@@ -158,9 +201,9 @@ def _asked(call: Call) -> list[Backend]:
     return [BACKENDS[name] for name in names]
 
 
-def _measurement(row: Row | None, backend: Backend, call: Call) -> Measurement | None:
+def _measurement(row: Row, backend: Backend, call: Call) -> Measurement | None:
     """None for a row that `auto` itself would not have used."""
-    if row is None or not row.ms or row.reason:
+    if not row.ms or row.reason:
         return None
     if row.error is not None and not row.error <= backend.tolerance.get(call.dtype, math.inf):
         return None

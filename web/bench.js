@@ -38,7 +38,8 @@ export function benchHeadline(bench) {
   const [, first, rest] = plain(bench.answer).match(/^(.*?[.])\s+([A-Z].*)$/) ?? [];
   if (bench.answer) return [first ?? plain(bench.answer), rest ?? ""];
   if (bench.state === "running") return ["measuring", ""];
-  if (bench.places.length) return ["nothing could be measured", ""];
+  if (bench.state === "failed" && bench.notes.length) return [plain(bench.notes[bench.notes.length - 1]), ""];
+  if (bench.places.length) return [bench.state === "interrupted" ? "stopped before anything was measured" : "nothing could be measured", ""];
   return [plain(bench.notes[0]) || "queue the workflow to measure", ""];
 }
 

@@ -111,7 +111,7 @@ export const CSS = `
 .wanattn .why { padding: 0 5px; border-radius: 4px; font-size: 11px; line-height: 1.35; }
 .wanattn .why[aria-expanded="true"] { background: var(--w-line); }
 
-.wanattn .place { margin-top: 10px; }
+.wanattn section.place { margin-top: 10px; container-type: inline-size; }
 .wanattn .race { display: grid; grid-template-columns: max-content minmax(60px, 1fr) max-content max-content; gap: 0 8px; align-items: center; }
 .wanattn .race li { display: grid; grid-template-columns: subgrid; grid-column: 1 / -1; align-items: center; padding: 3px 0; border-top: 1px solid var(--w-line); }
 .wanattn .race .name { max-width: 12em; overflow-wrap: anywhere; }
@@ -122,6 +122,11 @@ export const CSS = `
 .wanattn .race .verdict { min-width: 6.5em; }
 .wanattn .race .facts-line { grid-column: 1 / -1; font-size: 11px; overflow-wrap: anywhere; }
 .wanattn .race .facts-line:empty { display: none; }
+@container (max-width: 380px) {
+  .wanattn .race { grid-template-columns: 1fr max-content; }
+  .wanattn .race .track { grid-area: 2 / 1 / auto / -1; }
+  .wanattn .race .verdict { grid-column: 1 / -1; text-align: start; }
+}
 .wanattn .rest { margin-top: 10px; overflow-wrap: anywhere; }
 .wanattn .rest li::before { content: "– "; }
 

@@ -196,3 +196,14 @@ def test_functions_are_named_for_people():
     assert name_of(attention_sub_quad) == "sub_quad"
     assert name_of(Observer().reset) == "dispatch.Observer.reset"
     assert name_of(Observer()) == "dispatch.Observer"
+
+
+@pytest.mark.parametrize("folder", ["/home/me/custom_nodes", "C:\\me\\custom_nodes"])
+def test_names_hold_no_path_of_the_machine(folder):
+    def fast_attention():
+        pass
+
+    fast_attention.__qualname__ = "fast_attention"
+    fast_attention.__module__ = folder + folder[-13] + "Pack"
+
+    assert name_of(fast_attention) == "Pack.fast_attention"

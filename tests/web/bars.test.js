@@ -61,6 +61,8 @@ test("the headline is the answer's first sentence, else what is going on, else w
     [fixture("bench_running"), ["25 frames text cudnn, first call", ""]],
     [{ state: "running" }, ["measuring", ""]],
     [{ ...finished, answer: "" }, ["nothing could be measured", ""]],
+    [{ ...finished, answer: "", state: "interrupted" }, ["stopped before anything was measured", ""]],
+    [{ ...finished, answer: "", state: "failed", notes: ["this model may add tokens", "the card is gone"] }, ["the card is gone", ""]],
     [{ state: "failed", notes: ["width 100, needs a multiple of 16"] }, ["width 100, needs a multiple of 16", ""]],
     [null, ["queue the workflow to measure", ""]],
   ];
