@@ -13,13 +13,14 @@ from ..attention.backends import BACKENDS, Backend
 from ..attention.bench import entrants, lists
 from ..attention.bench.cells import Cell, cells_of
 from ..attention.bench.facts import facts
+from ..attention.bench.heat import COPIES
 from ..attention.bench.payload import Kept, title
 from ..attention.bench.progress import Progress
 from ..attention.bench.race import race
 from ..attention.bench.row import Results, Row
 from ..attention.call import Call
 from ..attention.clip import VARIANTS, Clip, Variant
-from ..attention.environment import free_memory, probe
+from ..attention.environment import probe
 from ..attention.knowledge import timing_of
 from ..attention.policy import Policy, candidates
 from ..attention.timings import Timing, Timings
@@ -30,10 +31,8 @@ from .payload import environment
 
 BASELINE = "host"
 TIMED = ("cpu", "cuda")
-WITH_COPIES = 3  # kernels make some of their own
-GIB = 2**30
 UNEVEN = 0.2  # spread above which `auto` had better measure again
-SPARE = GIB  # bytes, for the matrices that the card's rate is measured with
+SPARE = 2**30  # bytes, for the matrices that the card's rate is measured with
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,6 @@ def measure(model, wish: Wish, results: Results, progress: Progress) -> Kept:
             f"this model computes on {device.type}; kernels can be timed on cpu and cuda only"
         )
     cells = cells_of(variant_of(model), wish.clips, dtype_of(model), str(device))
-    cells = _fitting(cells, results)
     backends = wish.named or _all(cells)
     if BASELINE not in (backend.name for backend in backends):
         results.baseline = backends[0].name
@@ -86,7 +84,7 @@ def measure(model, wish: Wish, results: Results, progress: Progress) -> Kept:
     largest = max(cell.bytes for cell in cells)
     try:
         # The host moves models out of the way as far as needed; they come back when they are used.
-        comfy.model_management.free_memory(largest * WITH_COPIES + SPARE, device)
+        comfy.model_management.free_memory(largest * COPIES + SPARE, device)
         race(cells, backends, results, progress, rounds=wish.rounds, seed=wish.seed)
     finally:
         comfy.model_management.soft_empty_cache()
@@ -98,24 +96,6 @@ def _all(cells: list[Cell]) -> list[Backend]:
     calls = [cell.call for cell in cells]
     found = entrants.everything(calls, probe(), {BASELINE: hosted.default()})
     return [backend for backend in found if backend.name not in hosted.LABELS]
-
-
-def _fitting(cells: list[Cell], results: Results) -> list[Cell]:
-    """On a GPU too large a call ends in an error; on a CPU the system may end ComfyUI instead."""
-    on_cpu = cells[0].call.device_type == "cpu"
-    free = free_memory(cells[0].call.device) if on_cpu else None
-    if free is None:
-        return cells
-    large = [cell for cell in cells if cell.bytes * WITH_COPIES > free]
-    found = [
-        f"{cell.title} left out: its tensors and the kernels' copies of them may take "
-        f"{cell.bytes * WITH_COPIES / GIB:.1f} GiB, {free / GIB:.1f} GiB of memory free"
-        for cell in large
-    ]
-    if len(large) == len(cells):
-        raise RuntimeError("; ".join(found))
-    results.notes += found
-    return [cell for cell in cells if cell not in large]
 
 
 def _caveats(model) -> list[str]:

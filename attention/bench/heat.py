@@ -23,6 +23,7 @@ SLOW = 1.5  # times the fastest: a backend that takes longer, and a call of it L
 LONG = 250.0
 FEW = 3
 OVERSHOOT = 2.0  # fp8 kernels run at up to twice the rate of 16-bit matrix products
+COPIES = 3  # some kernels make copies of their inputs
 UNFINISHED = "not timed, the benchmark ended before its turn"
 
 
@@ -95,10 +96,13 @@ class Heat:
             return _words(error)
 
     def _shortage(self) -> str:
-        needed, free = self._cell.bytes, free_memory(str(self._device))
+        """On a GPU a call that is too large ends in an error; on a CPU the system may end the process instead."""
+        copies = COPIES if self._device.type == "cpu" else 1
+        needed, free = copies * self._cell.bytes, free_memory(str(self._device))
         if free is None or needed <= free:
             return ""
-        return f"q, k, v and the output need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free"
+        what = "q, k, v, the output and copies of them" if copies > 1 else "q, k, v and the output"
+        return f"{what} need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free"
 
     def _refusals(self, lane: _Lane) -> list[str]:
         return lane.backend.refusals(self._cell.call, probe())

@@ -256,7 +256,7 @@ def test_tensors_that_do_not_fit_are_a_reason(run, monkeypatch):
 
     results = run(FLASH, MATH, progress=track)
 
-    sentence = "q, k, v and the output need 0.0 GiB, 0.0 GiB free"
+    sentence = "q, k, v, the output and copies of them need 0.0 GiB, 0.0 GiB free"
     assert {row.reason for row in results.rows} == {sentence}
     assert track.done == pytest.approx(track.total)
 
