@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from . import cell, sheet
+from . import fields, sheet
 from .row import Results
 
 KIND = "wanattn benchmark"
@@ -88,11 +88,11 @@ def plain(results: Results) -> dict:
         "kind": KIND,
         "schema": SCHEMA,
         "benchmark": results.benchmark,
-        "environment": {name: cell.finite(fact) for name, fact in results.environment.items()},
+        "environment": {name: fields.finite(fact) for name, fact in results.environment.items()},
         "baseline": results.baseline,
         "finished": results.finished,
         "notes": results.notes,
-        "rows": [cell.plain(row) for row in results.rows],
+        "rows": [fields.plain(row) for row in results.rows],
         "diagnostics": results.diagnostics,
     }
 
@@ -138,7 +138,7 @@ def _row(number: int, values: object):
     if not isinstance(values, dict):
         raise ValueError(f"row {number + 1} is {type(values).__name__}, needs an object")
     try:
-        return cell.row_of(values)
+        return fields.row_of(values)
     except ValueError as error:
         raise ValueError(f"row {number + 1}, {error}") from error
 

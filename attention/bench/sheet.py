@@ -10,13 +10,13 @@ import dataclasses
 import io
 from collections.abc import Iterator
 
-from . import cell
+from . import fields
 from .row import Results, Row
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run what begins so
 WHOLE = ("schema", "baseline", "finished", "notes")
 FIELDS = tuple(field.name for field in dataclasses.fields(Row) if field.name != "times")
-COLUMNS = (*FIELDS, *cell.COMPUTED, "times", *WHOLE)
+COLUMNS = (*FIELDS, *fields.COMPUTED, "times", *WHOLE)
 TAKEN = "environment "  # before a fact that has the name of another column
 
 
@@ -27,7 +27,7 @@ def write(results: Results, schema: int) -> str:
     writer.writerow([*COLUMNS, *map(_guarded, facts)])
     notes = "\n".join(" ".join(note.split()) for note in results.notes)
     for number, row in enumerate(results.rows):
-        values = cell.plain(row)
+        values = fields.plain(row)
         values["times"] = " ".join(map(repr, row.times))
         values |= {"schema": schema, "baseline": results.baseline}
         values |= {
@@ -75,7 +75,7 @@ def read(text: str, schema: int) -> Results:
         values = dict(zip(header, map(_bare, line), strict=True))
         _check_schema(values["schema"], number, schema)
         try:
-            row = cell.row_of(values)
+            row = fields.row_of(values)
         except ValueError as error:
             raise ValueError(f"line {number}, column {error}") from error
         results = results or _results(values, header)
