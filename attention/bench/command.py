@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -119,6 +121,8 @@ def parser_of(depth: Depth) -> argparse.ArgumentParser:
 def run(depth: Depth, options: argparse.Namespace) -> int:
     """Measure, save, print. What was measured is kept whatever happens."""
     old = check(depth, options)
+    with contextlib.suppress(ValueError):  # signals are for the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = Results(depth.name, facts(getattr(options, "device", None)))
     keeper = Keeper(results, options.output)
     code, ending = 0, ""

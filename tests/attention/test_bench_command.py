@@ -369,7 +369,8 @@ def test_the_kernels_load_nothing_of_the_repository(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another signal there")
-def test_ctrl_c_ends_the_real_command_with_the_rows_kept(tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_real_command_with_the_rows_kept(tmp_path, sent):
     script = LOADED.format(str(ROOT / "__init__.py"))
     script += "from pack.attention import cli; sys.exit(cli.main(sys.argv[1:]))"
     arguments = "bench kernels --device cpu --size 64x64 --frames 5 --roles self --backends flash"
@@ -383,7 +384,7 @@ def test_ctrl_c_ends_the_real_command_with_the_rows_kept(tmp_path):
     seen = b""
     while b"flash" not in seen and running.poll() is None:
         seen += running.stderr.read(20)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(sent)
     _, err = running.communicate(timeout=60)
 
     assert running.returncode == 130, err

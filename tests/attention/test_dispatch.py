@@ -198,7 +198,7 @@ def test_functions_are_named_for_people():
     assert name_of(Observer()) == "dispatch.Observer"
 
 
-@pytest.mark.parametrize("folder", ["/home/me/custom_nodes", "C:\\me\\custom_nodes"])
+@pytest.mark.parametrize("folder", ["/opt/comfyui/custom_nodes", "C:\\me\\custom_nodes"])
 def test_names_hold_no_path_of_the_machine(folder):
     def fast_attention():
         pass
