@@ -31,9 +31,9 @@ class Seen:
 class Forward:
     """Step and conditioning of one forward, and who records its calls.
 
-    `wish` is the backend that the user asked for, empty where nothing was asked; `proof` how
-    much is profiled, one of evidence.PROOFS, empty for what each kind of call needs. `text_len` and `image_len` are the token counts of the two kinds of context, where they are known.
-    `captures` are told of every call once it is over; they must not raise.
+    `wish` is the backend that the user asked for, empty where nothing was asked; `proof` how much is profiled, one of
+    evidence.PROOFS, empty for what each kind of call needs. `text_len` and `image_len` are the token counts of the two
+    kinds of context, where they are known. `captures` are told of every call once it is over; they must not raise.
     """
 
     step: int | None = None
