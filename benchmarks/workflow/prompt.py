@@ -48,6 +48,11 @@ def checked(data: object, name: str) -> Prompt:
 
 
 def _check_node(prompt: Prompt, key: str, node: dict, name: str) -> None:
+    if node.get("class_type", "") is None:  # what the page writes for a type that its server lacks
+        raise ValueError(
+            f"node {key} of {name} is of a type that the ComfyUI it was exported from does not have: "
+            "install its pack or update ComfyUI, then export again"
+        )
     if not isinstance(node.get("class_type"), str) or not isinstance(node.get("inputs"), dict):
         raise ValueError(
             f"node {key} of {name} has no class_type and inputs, needs the API format: {EXPORT}"
@@ -110,7 +115,7 @@ def _said(prompt: Prompt) -> list[str]:
 
 
 def with_clip(prompt: Prompt, frames: int | None, size: str | None) -> Prompt:
-    """With another length and size; None leaves them. Raises ValueError for what Wan or the workflow cannot."""
+    """With another length and size, in place of links too; None leaves them. Raises ValueError for what Wan cannot."""
     clip = Clip.of(size or "832x480", frames or 81)
     wanted = {"length": clip.frames} if frames else {}
     wanted |= {"width": clip.width, "height": clip.height} if size else {}
@@ -124,18 +129,22 @@ def with_clip(prompt: Prompt, frames: int | None, size: str | None) -> Prompt:
         )
     result = copy.deepcopy(prompt)
     for key in found:
-        _refuse_links(prompt, key, wanted)
-        result[key]["inputs"].update(wanted)
+        given = links(prompt[key])
+        # What such a node passes on to another follows by itself.
+        follows = {name for name, (source, _) in given.items() if source in found}
+        result[key]["inputs"].update({n: v for n, v in wanted.items() if n not in follows})
     return result
 
 
-def _refuse_links(prompt: Prompt, key: str, names: Mapping[str, int]) -> None:
-    for name, (source, _) in links(prompt[key]).items():
-        if name in names:
-            raise ValueError(
-                f"{title(prompt, key)} takes its {name} from {title(prompt, source)}, needs a number of its own: "
-                "unlink it in ComfyUI and export again, or leave out --frames and --size"
-            )
+def overruled(before: Prompt, after: Prompt) -> list[str]:
+    """A sentence for each link of `before` that gave way to a number in `after`."""
+    return [
+        f"{title(before, key)}: {name} {after[key]['inputs'][name]} in place of what "
+        f"{title(before, source)} gives it"
+        for key in clips(before)
+        for name, (source, _) in links(before[key]).items()
+        if name not in links(after[key])
+    ]
 
 
 def with_seed(prompt: Prompt, seed: int) -> Prompt:

@@ -66,6 +66,7 @@ def check(plan: Plan, catalogue: Catalogue) -> None:
 
 def stage(plan: Plan, frames: int | None, catalogue: Catalogue, results: Results) -> Stage:
     graph = prompt.with_clip(plan.prompt, frames, plan.size)
+    results.notes += prompt.overruled(plan.prompt, graph)
     wiring = wire(graph, catalogue)
     labels = dict(zip(plan.backends, plan.labels, strict=True))
     sheet = Sheet(results, plan.workflow, graph, wiring.samplers, labels)

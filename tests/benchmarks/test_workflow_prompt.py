@@ -27,6 +27,10 @@ class TestLoad:
             ({}, "empty"),
             ([], "no nodes"),
             (
+                {"1": {"class_type": None, "inputs": {}}},
+                "node 1 of flow.json is of a type that the ComfyUI it was exported from does not have",
+            ),
+            (
                 {"1": {"class_type": "UNETLoader"}},
                 "node 1 of flow.json has no class_type and inputs",
             ),
@@ -66,14 +70,28 @@ class TestClip:
         assert prompt.clip_of(prompt.with_clip(plain(), None, "64x64")) == ("64x64", 81)
         assert prompt.with_clip(plain(), None, None) == plain()
 
-    def test_names_the_link_that_decides(self):
-        linked = plain() | graph(n8=("PrimitiveInt", {"value": 81}))
+    def test_takes_the_place_of_a_link_and_says_so(self):
+        linked = plain() | graph(n8=("ComfyMathExpression", {"expression": "5 * 16 + 1"}))
         linked["3"]["inputs"]["length"] = ["8", 0]
 
-        with pytest.raises(ValueError, match="takes its length from PrimitiveInt 8"):
-            prompt.with_clip(linked, 25, None)
-        assert prompt.clip_of(linked) == ("", 0)
-        assert prompt.with_clip(linked, None, "64x64")["3"]["inputs"]["width"] == 64
+        after = prompt.with_clip(linked, 25, None)
+
+        assert prompt.clip_of(linked) == ("", 0) and prompt.clip_of(after) == ("832x480", 25)
+        (sentence,) = prompt.overruled(linked, after)
+        assert sentence.endswith("length 25 in place of what ComfyMathExpression 8 gives it")
+        sized = prompt.with_clip(linked, None, "64x64")
+        assert sized["3"]["inputs"]["length"] == ["8", 0]
+        assert prompt.overruled(linked, sized) == []
+
+    def test_leaves_links_to_a_node_that_is_set_itself(self):
+        before = plain() | graph(
+            n8=("WanCameraImageToVideo", {"width": ["3", 1], "height": ["3", 2], "length": 81})
+        )
+
+        after = prompt.with_clip(before, 25, "64x64")
+
+        assert after["8"]["inputs"] == {"width": ["3", 1], "height": ["3", 2], "length": 25}
+        assert prompt.overruled(before, after) == []
 
     def test_says_that_no_node_sizes_a_video(self):
         with pytest.raises(ValueError, match="EmptyHunyuanLatentVideo"):
