@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import re
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -295,5 +294,5 @@ def name_of(function: Callable) -> str:
         return name.removeprefix("attention_")
     module = getattr(function, "__module__", None) or type(function).__module__
     # ComfyUI loads a pack under the path of its folder, which is nobody's business.
-    *_, place = re.split(r"[./\\]", module)
-    return f"{place}.{name}"
+    folder = module.replace("\\", "/").rpartition("/")[2]
+    return f"{folder.rpartition('.')[2]}.{name}"

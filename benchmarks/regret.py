@@ -23,7 +23,9 @@ from pack import load_pack
 load_pack()
 
 from wanattn.attention.backends import BACKENDS
+from wanattn.attention.bench.cells import Cell
 from wanattn.attention.call import Call
+from wanattn.attention.clip import TEXT_TOKENS
 from wanattn.attention.environment import probe
 from wanattn.attention.expected import Inputs
 from wanattn.attention.policy import Policy, eligible
@@ -33,7 +35,6 @@ from wanattn.attention.tuner import tune
 SIZES = ["480x832", "640x640", "720x1280", "832x1216"]
 FRAMES = [25, 49, 81, 121]
 MODELS = {"14B": (40, 40, 16), "5B": (24, 30, 32)}  # heads, blocks, pixels a token
-TEXT = 512
 CLOSE = 1.33  # times the tuner's best: what is measured again
 CLOSE_LONG = (
     1.12  # for calls of more than LONG milliseconds, which are measured well the first time
@@ -98,10 +99,10 @@ def tokens(model: str, size: str, frames: int) -> int:
 def measure(model: str, size: str, frames: int, role: str, dtype: str, rounds: int) -> dict:
     heads, blocks, _ = MODELS[model]
     length = tokens(model, size, frames)
-    inputs = Inputs(
-        *tensors(heads, length, length if role == "self" else TEXT, getattr(torch, dtype))
-    )
-    call = Call.of(inputs.q, inputs.k, inputs.v, None, role)
+    keys = length if role == "self" else TEXT_TOKENS
+    device = str(torch.empty(0).device)
+    call = Call(role, 1, heads, length, keys, 128, getattr(torch, dtype), device)
+    inputs = Cell(model, size, frames, role, call).inputs(seed=0)
     able = eligible(call, probe(), Policy("auto"))
     start = time.perf_counter()
     found = tune(call, able, inputs)
@@ -131,15 +132,6 @@ def measure(model: str, size: str, frames: int, role: str, dtype: str, rounds: i
     }
     print_row(row, times)
     return row
-
-
-def tensors(heads: int, q_len: int, kv_len: int, dtype: torch.dtype) -> list[torch.Tensor]:
-    """Views [1, heads, tokens, 128] of [1, tokens, heads, 128], as the host hands them over."""
-    generator = torch.Generator(torch.get_default_device()).manual_seed(0)
-    shapes = [(1, n, heads, 128) for n in (q_len, kv_len, kv_len)]
-    return [
-        torch.randn(shape, dtype=dtype, generator=generator).transpose(1, 2) for shape in shapes
-    ]
 
 
 def again(close: dict[str, float], inputs: Inputs, rounds: int) -> dict[str, float]:

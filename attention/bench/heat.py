@@ -18,6 +18,7 @@ from .cells import Cell
 from .progress import Progress
 from .rate import BURST, Rate, burst_for
 from .row import Results, Row
+from .turns import turns
 
 SLOW = 1.5  # times the fastest: a backend that takes longer, and a call of it LONG ms, is timed in FEW rounds
 LONG = 250.0
@@ -136,8 +137,7 @@ class Heat:
         if not racing:
             return
         self._measure_rate(racing)
-        turn = number % len(racing)
-        for lane in racing[turn:] + racing[:turn]:
+        for lane in turns(racing, number):
             if self._guarded(lane, lambda lane=lane: self._time(lane, inputs)):
                 self._advance(lane, 1, f"{number + 1}/{self._rounds}")
         if number + 1 == FEW:

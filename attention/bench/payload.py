@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
+from .answer import places
 from .compare import baseline_of, within
 from .row import Results, Row
 from .wording import exact
@@ -22,16 +23,13 @@ def payload(
     text: str = "",
 ) -> dict:
     """`state` is running, finished, interrupted or failed; `kept` are the rows that `auto` goes by from now on."""
-    places: dict[tuple, list[Row]] = {}
-    for row in results.rows:
-        places.setdefault(row.place, []).append(row)
     return {
         "schema": SCHEMA,
         "node": node,
         "state": state,
         "environment": results.environment,
         "baseline": results.baseline,
-        "places": [_place(results, rows, kept) for rows in places.values()],
+        "places": [_place(results, rows, kept) for rows in places(results)],
         "answer": answer,
         "text": text,
         "notes": list(results.notes),

@@ -12,6 +12,7 @@ import torch
 from ...attention.backends import BACKENDS
 from ...attention.bench.progress import Progress
 from ...attention.bench.row import Results, Row
+from ...attention.bench.turns import turns
 from ...attention.call import Call
 from ...attention.clip import TEXT_TOKENS, Clip
 from ...attention.environment import probe
@@ -67,7 +68,7 @@ class Heat:
         for name in self.contest.backends:
             self._enter(name)
         for number in range(self.contest.rounds):
-            for entrant, row in rotated(self._entrants, number):
+            for entrant, row in turns(self._entrants, number):
                 self._attempt(self._time, entrant, row)
         for entrant, row in self._entrants:
             self._conclude(entrant, row)
@@ -197,12 +198,6 @@ def dtype_name(dtype: torch.dtype) -> str:
 def difference(output: torch.Tensor, expected: torch.Tensor) -> float:
     off = torch.linalg.vector_norm(output.float() - expected.float())
     return float(off / torch.linalg.vector_norm(expected.float()))
-
-
-def rotated(items: list, number: int) -> list:
-    """Each round begins with another one."""
-    start = number % len(items) if items else 0
-    return items[start:] + items[:start]
 
 
 def free(device: torch.device) -> None:

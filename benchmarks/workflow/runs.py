@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...attention.bench.progress import Progress
 from ...attention.bench.row import Results
+from ...attention.bench.turns import turns
 from . import prompt
 from .catalogue import Catalogue
 from .pace import Pace
@@ -73,12 +74,6 @@ def stage(plan: Plan, frames: int | None, catalogue: Catalogue, results: Results
     return Stage(frames, wiring, sheet, list(plan.backends))
 
 
-def turns(settings: list[str], number: int) -> list[str]:
-    """The order of a round: each begins with another setting, so that none always comes after the same one."""
-    start = number % len(settings) if settings else 0
-    return settings[start:] + settings[:start]
-
-
 def facts(stats: dict) -> dict:
     """The server's machine, as far as it tells without a run."""
     system = stats.get("system") or {}
@@ -111,7 +106,7 @@ class _Bench:
         failures: list[str] = []
         for one in stages:
             for number in range(runs):
-                for backend in turns(one.settings.copy(), max(number - 1, 0)):
+                for backend in turns(one.settings, max(number - 1, 0)):
                     failures += await self._setting(one, backend, number)
         if failures and not any(row.times for row in self._results.rows):
             raise RuntimeError(failures[-1])

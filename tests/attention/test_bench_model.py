@@ -10,7 +10,7 @@ import torch
 from wanattn.attention.backends import BACKENDS, Backend, register
 from wanattn.attention.bench.row import Results
 from wanattn.attention.clip import Clip, Variant
-from wanattn.benchmarks.denoiser.contest import Contest, forward, random_inputs, rotated
+from wanattn.benchmarks.denoiser.contest import Contest, forward, random_inputs
 from wanattn.benchmarks.denoiser.entrant import described
 from wanattn.benchmarks.denoiser.shape import Shape
 
@@ -107,7 +107,6 @@ def test_backends_take_turns_and_each_round_begins_with_another(denoiser):
     contest(denoiser, ["host", "flash", "math"], steps=steps)
 
     assert steps.told == ["host", "flash", "math"] * 2 + ["flash", "math", "host"]
-    assert rotated([], 3) == []
 
 
 def test_sizes_follow_each_other(denoiser):

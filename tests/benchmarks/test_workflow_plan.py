@@ -85,16 +85,6 @@ class TestPlan:
             plan(against="math")
 
 
-def test_rounds_interleave_and_begin_with_another_setting():
-    assert [runs.turns(["a", "b"], number) for number in range(3)] == [
-        ["a", "b"],
-        ["b", "a"],
-        ["a", "b"],
-    ]
-    assert {runs.turns(["a", "b", "c"], number)[0] for number in range(3)} == {"a", "b", "c"}
-    assert runs.turns([], 4) == []
-
-
 @pytest.mark.parametrize(
     ("text", "url"),
     [
