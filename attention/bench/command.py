@@ -43,7 +43,10 @@ def _workflow() -> Depth:
 
 # Loaded only when asked for: the last two are not in the published archive and need more packages.
 DEPTHS: dict[str, tuple[str, Callable[[], Depth]]] = {
-    "kernels": ("every attention backend at Wan's own shapes (about a minute on an H100 with six)", _kernels),
+    "kernels": (
+        "every attention backend at Wan's own shapes (about a minute on an H100 with six)",
+        _kernels,
+    ),
     "model": ("a whole forward of Wan's denoiser with random weights", _model),
     "workflow": ("your own workflow on a running ComfyUI server", _workflow),
 }
