@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import torch
 from .backends import Backend
 from .call import Call
 from .expected import Expected, Inputs
+from .products import Products
 from .timer import timer_for
 
 FORWARD_CALLS = (
@@ -25,6 +27,7 @@ TIE = 1.03
 ROUNDS = 5  # for all that are not clearly slower
 MOST_ROUNDS = 15  # for those that are still tied
 BURSTS = (2.0, 20.0)  # milliseconds of one measurement: enough, and best where there is time for it
+AHEAD = (2.0, 10.0)  # milliseconds of matrix products before it, likewise
 MOST_CALLS = 200  # of one measurement
 LINEAR = 22  # multiplications of a block's linear layers, over the square of its width: Wan 14B's; 5B has more
 STEADY = 50.0  # milliseconds; shorter measurements are made twice before a backend is dropped
@@ -55,8 +58,9 @@ class _Trial:
     first: float
     error: float | None
     times: list[float] = field(default_factory=list)
-    burst: int = 1
     later: int = 0  # calls after the first two
+    host: float = 0.0  # milliseconds in which the host queues a call
+    ahead: float = 0.0  # milliseconds of what was queued before measurements
 
     @property
     def milliseconds(self) -> float:
@@ -65,8 +69,8 @@ class _Trial:
 
     @property
     def spent(self) -> float:
-        """Milliseconds of all its calls, the first one without what it built, and the calls that go ahead."""
-        return (2 + self.later) * self.milliseconds
+        """Milliseconds of all its calls, the first one without what it built, and of what went ahead of them."""
+        return (2 + self.later) * self.milliseconds + self.ahead
 
     def measurement(self) -> Measurement:
         return Measurement(self.backend.name, self.milliseconds, self.first, self.error)
@@ -84,8 +88,7 @@ def tune(
     The timed part stays below one forward: `forward_milliseconds` where it is known, else what a forward of a model
     with such calls takes at least. First calls are not counted in it, since they build plans and compile.
     """
-    stopwatch = timer_for(inputs.q.device)
-    expected = Expected(inputs)
+    track = _Track(call, inputs)
     trials: list[_Trial] = []
     failures: list[Measurement] = []
     for backend in backends:
@@ -96,13 +99,13 @@ def tune(
                 Measurement(backend.name, refusal="not timed, the time of one forward is used up")
             )
             continue
-        outcome = _try(backend, call, inputs, expected, stopwatch)
+        outcome = track.first_look(backend)
         if isinstance(outcome, Measurement):
             failures.append(outcome)
         else:
             trials.append(outcome)
     if trials:
-        _finish(call, trials, inputs, stopwatch, forward_milliseconds)
+        _finish(call, trials, track, forward_milliseconds)
     trials.sort(key=lambda trial: trial.milliseconds)
     return [*(trial.measurement() for trial in trials), *failures]
 
@@ -135,21 +138,54 @@ def describe(
     return f"{call.role} {lengths}: {', '.join(parts)}"
 
 
-def _try(backend, call, inputs, expected, stopwatch) -> _Trial | Measurement:
-    """First call, check, one measurement or two."""
-    outcome = _first(backend, call, inputs, expected, stopwatch)
-    if isinstance(outcome, _Trial):
-        single = stopwatch(lambda: inputs.run(backend), 1)
-        outcome.burst = _burst(single, BURSTS[0])
-        outcome.times.append(single)
-        if single < STEADY:
-            _again(outcome, inputs, stopwatch)
-    return outcome
+class _Track:
+    """Where calls are timed: on a GPU behind matrix products, as in a model, so that it is not the clock rate of an
+    idle device that decides, nor the time in which the host queues a call."""
+
+    def __init__(self, call: Call, inputs: Inputs) -> None:
+        self._call = call
+        self._inputs = inputs
+        self._expected = Expected(inputs)
+        self._stopwatch = timer_for(inputs.q.device)
+        self._products = _products(inputs.q)
+
+    def first_look(self, backend: Backend) -> _Trial | Measurement:
+        """First call, check, one measurement or two."""
+        outcome = _first(backend, self._call, self._inputs, self._expected, self._stopwatch)
+        if isinstance(outcome, _Trial):
+            outcome.times.append(self._single(outcome))
+            if outcome.milliseconds < STEADY:
+                self.measure(outcome, _burst(outcome.milliseconds, BURSTS[0]), AHEAD[0])
+        return outcome
+
+    def measure(self, trial: _Trial, burst: int, ahead: float) -> None:
+        run = lambda: self._inputs.run(trial.backend)  # noqa: E731
+        products = self._products
+        if products:
+            burst = min(burst, max(1, int(ahead / trial.host)))
+            trial.times.append(self._stopwatch(run, burst, lambda: products.queue(ahead)))
+            trial.ahead += ahead
+        else:
+            trial.times.append(self._stopwatch(run, burst))
+            trial.later += burst > 1
+        trial.later += burst
+
+    def _single(self, trial: _Trial) -> float:
+        def run() -> None:
+            start = time.perf_counter()
+            self._inputs.run(trial.backend)
+            trial.host = (time.perf_counter() - start) * 1e3
+
+        return self._stopwatch(run, 1)
 
 
-def _again(trial: _Trial, inputs: Inputs, stopwatch) -> None:
-    trial.times.append(stopwatch(lambda: inputs.run(trial.backend), trial.burst))
-    trial.later += trial.burst + (trial.burst > 1)
+def _products(q: torch.Tensor) -> Products | None:
+    if not q.is_cuda:
+        return None
+    try:
+        return Products(q.device, q.dtype)
+    except RuntimeError:  # no memory for them
+        return None
 
 
 def _burst(milliseconds: float, work: float) -> int:
@@ -182,22 +218,22 @@ def _inaccuracy(backend: Backend, call: Call, error: float | None) -> str:
     return f"error {error:.1e} against float32, needs at most {limit:.0e}"
 
 
-def _finish(call: Call, trials: list[_Trial], inputs: Inputs, stopwatch, forward) -> None:
+def _finish(call: Call, trials: list[_Trial], track: _Track, forward: float | None) -> None:
     """Take turns between those that are close, in either order, so that a drifting clock rate favours none."""
     for number in range(MOST_ROUNDS):
         best = min(trial.milliseconds for trial in trials)
         close = [trial for trial in trials if trial.milliseconds <= _margin(number) * best]
         left = _budget(call, best, forward) - _spent(trials)
-        work = min(BURSTS[1], left / (ROUNDS * len(close)))
-        for trial in close:
-            trial.burst = _burst(best, max(BURSTS[0], work))
-        round_ = sum(trial.milliseconds * (trial.burst + 1) for trial in close)
+        share = left / (ROUNDS * len(close))
+        ahead = min(AHEAD[1], max(AHEAD[0], share / 3))
+        burst = _burst(best, min(BURSTS[1], max(BURSTS[0], share - ahead)))
+        round_ = sum(trial.milliseconds * (burst + 1) + ahead for trial in close)
         if len(close) == 1 or round_ > left:
             return
         for trial in close[:: -1 if number % 2 else 1]:
             if number == 0:
                 trial.times.clear()
-            _again(trial, inputs, stopwatch)
+            track.measure(trial, burst, ahead)
 
 
 def _margin(number: int) -> float:

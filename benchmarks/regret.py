@@ -3,10 +3,10 @@
 
     python benchmarks/regret.py --out regret.json
 
-In each cell the tuner runs as it does on the first call of a shape, with nothing remembered. Then every backend
-that it found within a third of the best (an eighth for long calls) is timed again, in turns; regret is the time of
-the tuner's choice in that second measurement, over the best in it, less one. `tuning` is what the tuner took, without
-the first calls.
+In each cell the tuner runs as it does on the first call of a shape, with nothing remembered. Then every backend that
+may run is timed again, and those within a third of the best (an eighth for long calls) again and again, in turns and
+each time behind matrix products; regret is the time of the tuner's choice in that second measurement, over the best
+in it, less one. `tuning` is what the tuner took, without the first calls.
 """
 
 from __future__ import annotations
@@ -24,23 +24,25 @@ load_pack()
 
 from wanattn.attention.backends import BACKENDS
 from wanattn.attention.bench.cells import Cell
+from wanattn.attention.bench.turns import turns
 from wanattn.attention.call import Call
 from wanattn.attention.clip import TEXT_TOKENS
 from wanattn.attention.environment import probe
 from wanattn.attention.expected import Inputs
 from wanattn.attention.policy import Policy, eligible
+from wanattn.attention.products import Products
 from wanattn.attention.timer import timer_for
 from wanattn.attention.tuner import tune
 
 SIZES = ["480x832", "640x640", "720x1280", "832x1216"]
 FRAMES = [25, 49, 81, 121]
 MODELS = {"14B": (40, 40, 16), "5B": (24, 30, 32)}  # heads, blocks, pixels a token
-CLOSE = 1.33  # times the tuner's best: what is measured again
-CLOSE_LONG = (
-    1.12  # for calls of more than LONG milliseconds, which are measured well the first time
-)
+CLOSE = 1.33  # times the best: what is measured more than once more
+CLOSE_LONG = 1.12  # for calls of more than LONG milliseconds, which one measurement shows well
 LONG = 20.0
 BURST = 20.0  # milliseconds of one measurement
+AHEAD = 10.0  # milliseconds of matrix products before each
+MOST_CALLS = 100  # of one measurement, so that the host can keep ahead
 LEAST_WORK = 400  # milliseconds of the second measurement, for the short calls
 MOST_ROUNDS = 31
 
@@ -108,10 +110,7 @@ def measure(model: str, size: str, frames: int, role: str, dtype: str, rounds: i
     found = tune(call, able, inputs)
     spent = (time.perf_counter() - start) * 1e3 - sum(m.first or 0 for m in found)
     usable = [m for m in found if m.usable]
-    fastest = usable[0].milliseconds
-    bound = fastest * (CLOSE_LONG if fastest > LONG else CLOSE)
-    close = {m.backend: m.milliseconds for m in usable if m.milliseconds <= bound}
-    times = again(close, inputs, rounds)
+    times = again({m.backend: m.milliseconds for m in usable}, inputs, rounds)
     best = min(times, key=times.__getitem__)
     row = {
         "model": model,
@@ -128,29 +127,44 @@ def measure(model: str, size: str, frames: int, role: str, dtype: str, rounds: i
         "tuning_ms": spent,
         "forward_at_least_ms": blocks * times[best] if role == "self" else None,
         "tuner": {m.backend: m.milliseconds for m in usable},
+        "again": times,
         "refused": {m.backend: m.refusal for m in found if m.refusal},
     }
     print_row(row, times)
     return row
 
 
-def again(close: dict[str, float], inputs: Inputs, rounds: int) -> dict[str, float]:
-    """Milliseconds of each backend in `close`, which holds what the tuner found."""
-    timer = timer_for(inputs.q.device)
-    times: dict[str, list[float]] = {name: [] for name in close}
-    bursts = {name: max(1, min(200, round(BURST / ms))) for name, ms in close.items()}
-    one_round = sum(bursts[name] * ms for name, ms in close.items())
+def again(found: dict[str, float], inputs: Inputs, rounds: int) -> dict[str, float]:
+    """Milliseconds of each backend in `found`, which holds what the tuner found."""
+    race = Again(inputs)
+    times = {name: [race.time(name, ms)] for name, ms in found.items()}
+    first = {name: measured[0] for name, measured in times.items()}
+    fastest = min(first.values())
+    bound = fastest * (CLOSE_LONG if fastest > LONG else CLOSE)
+    close = {name: ms for name, ms in first.items() if ms <= bound}
+    one_round = sum(max(BURST, ms) for ms in close.values())
     for number in range(max(rounds, min(MOST_ROUNDS, round(LEAST_WORK / one_round)))):
-        for name in list(close)[:: -1 if number % 2 else 1]:
-            run = lambda name=name: inputs.run(BACKENDS[name])  # noqa: E731
-            times[name].append(timer(run, bursts[name]))
+        for name in turns(list(close), number):
+            times[name].append(race.time(name, close[name]))
     return {name: statistics.median(measured) for name, measured in times.items()}
 
 
+class Again:
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._timer = timer_for(inputs.q.device)
+        self._products = Products(inputs.q.device, inputs.q.dtype) if inputs.q.is_cuda else None
+
+    def time(self, name: str, about: float) -> float:
+        calls = max(1, min(MOST_CALLS, round(BURST / about)))
+        products = self._products
+        ahead = (lambda: products.queue(AHEAD)) if products else None
+        return self._timer(lambda: self._inputs.run(BACKENDS[name]), calls, ahead)
+
+
 def print_row(row: dict, times: dict[str, float]) -> None:
-    shown = {**row["tuner"], **times}
     others = ", ".join(
-        f"{name} {ms:.3g}" for name, ms in shown.items() if name not in (row["auto"], row["best"])
+        f"{name} {ms:.3g}" for name, ms in times.items() if name not in (row["auto"], row["best"])
     )
     refused = "; ".join(f"{name}: {reason}" for name, reason in row["refused"].items())
     facts = [row[name] for name in ("model", "size", "frames", "role", "dtype")]

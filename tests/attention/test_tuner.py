@@ -255,3 +255,19 @@ def test_budget_is_what_a_forward_takes_at_least(make_call):
     assert tuner._budget(own, 0.01, 7.0) == 7.0
     assert 30 * 31.5 < tuner._budget(own, 31.5, None) < 2500  # measured on an H100: 2,498 ms
     assert 30 * 0.7 < tuner._budget(text, 0.7, None) < 2500
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_host_that_is_slow_to_queue_a_call_makes_no_kernel_slow():
+    q, k, v = (torch.randn(1, 8, 2048, 128, device="cuda").bfloat16() for _ in range(3))
+
+    def late(*arguments):
+        time.sleep(0.001)
+        return FLASH.run(*arguments)
+
+    delayed = Backend("late", "late", lambda call, environment: [], late, FLASH.tolerance)
+    found = tune(Call.of(q, k, v, None, "self"), [FLASH, delayed], Inputs(q, k, v))
+
+    times = {measurement.backend: measurement.milliseconds for measurement in found}
+    assert times["late"] < 1.3 * times["flash"] < 0.5
