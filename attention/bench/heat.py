@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from .turns import turns
 SLOW = 1.5  # times the fastest: a backend that takes longer, and a call of it LONG ms, is timed in FEW rounds
 LONG = 250.0
 FEW = 3
+UNTIMED = 3  # one call in so many of a burst goes before: the clock rate still follows the power of what ran last
 OVERSHOOT = 2.0  # fp8 kernels run at up to twice the rate of 16-bit matrix products
 COPIES = 3  # some kernels make copies of their inputs
 UNFINISHED = "not timed, the benchmark ended before its turn"
@@ -30,12 +32,13 @@ UNFINISHED = "not timed, the benchmark ended before its turn"
 
 @dataclass(slots=True)
 class _Lane:
-    """One backend. `burst` is the number of calls in a measurement, `steps` what it owes the progress bar."""
+    """One backend. A measurement is `burst` calls after `ahead` of them; `steps` is what it owes the progress bar."""
 
     backend: Backend
     row: Row
     steps: int = 0
     burst: int = 1
+    ahead: int = 0
     racing: bool = False
 
 
@@ -129,14 +132,17 @@ class Heat:
         if lane.backend.name not in BACKENDS:  # a function of the host, which chooses by itself
             _, seen = watch(lambda: inputs.run(lane.backend), self._device)
             lane.row.active = (seen and seen.name) or lane.backend.label
-        if self._quickest < BURST:
-            lane.burst = burst_for(lambda times: self._milliseconds(lane, inputs, times))
+        if self._quickest < BURST / 2:
+            calls = burst_for(lambda times: self._milliseconds(lane, inputs, times))
+            lane.ahead = math.ceil(calls / UNTIMED) if calls > 1 else 0
+            lane.burst = calls - lane.ahead
 
     def _round(self, number: int, inputs: Inputs) -> None:
         racing = [lane for lane in self._lanes if lane.racing]
         if not racing:
             return
-        self._measure_rate(racing)
+        if number in (0, self._rounds - 1):
+            self._measure_rate(racing)
         for lane in turns(racing, number):
             if self._guarded(lane, lambda lane=lane: self._time(lane, inputs)):
                 self._advance(lane, 1, f"{number + 1}/{self._rounds}")
@@ -154,8 +160,8 @@ class Heat:
         lane.row.times.append(self._milliseconds(lane, inputs, lane.burst))
 
     def _milliseconds(self, lane: _Lane, inputs: Inputs, times: int) -> float:
-        ahead = self._rate.ahead if self._rate else None
-        return self._timer(lambda: inputs.run(lane.backend), times, ahead)
+        run = lambda: inputs.run(lane.backend)  # noqa: E731
+        return self._timer(run, times, lambda: [run() for _ in range(lane.ahead)])
 
     def _drop_slow(self) -> None:
         """More rounds of the longest calls would take most of the time; those vary least."""

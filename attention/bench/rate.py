@@ -11,8 +11,7 @@ import torch
 from ..products import SIDE, Products
 
 SIDES = {"cuda": 8192, "cpu": 1024}
-BURST = 40.0  # milliseconds of work that make host overhead vanish from a measurement
-AHEAD = 10.0  # milliseconds of products before each measurement
+BURST = 90.0  # milliseconds of work: host overhead vanishes in it, and the clock rate settles
 MOST = 1000  # calls of one burst: about what a device queues before the host must wait
 
 
@@ -38,9 +37,6 @@ class Rate:
         milliseconds = self._products.milliseconds(self._burst)
         self.latest = self._products.flops / milliseconds / 1e9
         return self.latest
-
-    def ahead(self) -> None:
-        self._products.queue(AHEAD)
 
     def warm_up(self, seconds: float) -> None:
         """Work until the clocks are up."""
