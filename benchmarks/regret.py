@@ -42,6 +42,7 @@ CLOSE_LONG = 1.12  # for calls of more than LONG milliseconds, which one measure
 LONG = 20.0
 BURST = 20.0  # milliseconds of one measurement
 AHEAD = 10.0  # milliseconds of matrix products before each
+WARM_UP = 100  # products before the first
 MOST_CALLS = 100  # of one measurement, so that the host can keep ahead
 LEAST_WORK = 400  # milliseconds of the second measurement, for the short calls
 MOST_ROUNDS = 31
@@ -154,6 +155,8 @@ class Again:
         self._inputs = inputs
         self._timer = timer_for(inputs.q.device)
         self._products = Products(inputs.q.device, inputs.q.dtype) if inputs.q.is_cuda else None
+        if self._products:
+            self._products.milliseconds(WARM_UP)
 
     def time(self, name: str, about: float) -> float:
         calls = max(1, min(MOST_CALLS, round(BURST / about)))

@@ -11,7 +11,7 @@ import torch
 from ..products import SIDE, Products
 
 SIDES = {"cuda": 8192, "cpu": 1024}
-BURST = 90.0  # milliseconds of work: host overhead vanishes in it, and the clock rate settles
+BURST = 60.0  # milliseconds of work: host overhead vanishes in it, and the clock rate settles
 MOST = 1000  # calls of one burst: about what a device queues before the host must wait
 
 

@@ -55,7 +55,7 @@ def latent_of(server, prefix):
 def test_log_shows_no_failed_import(server):
     log = server.log()
 
-    assert "IMPORT FAILED" not in log
+    assert "(IMPORT FAILED)" not in log  # of a pack; the host's own nodes may lack a package
     assert "Cannot import" not in log
     assert "Error while calling comfy_entrypoint" not in log
     assert "custom_nodes/wanattn" in log.replace("\\", "/")
