@@ -270,4 +270,4 @@ def test_a_host_that_is_slow_to_queue_a_call_makes_no_kernel_slow():
     found = tune(Call.of(q, k, v, None, "self"), [FLASH, delayed], Inputs(q, k, v))
 
     times = {measurement.backend: measurement.milliseconds for measurement in found}
-    assert times["late"] < 1.3 * times["flash"] < 0.5
+    assert times["late"] < 0.5  # of which the host's sleep alone would be 1
