@@ -12,6 +12,7 @@ from wanattn.attention.backends import BACKENDS, Backend
 from wanattn.attention.call import Call
 from wanattn.attention.expected import Expected, Inputs
 from wanattn.attention.guard import Guard, Suspect
+from wanattn.attention.products import Products
 from wanattn.attention.tuner import Measurement, check, describe, tune
 
 FLASH, MATH = BACKENDS["flash"], BACKENDS["math"]
@@ -271,3 +272,22 @@ def test_a_host_that_is_slow_to_queue_a_call_makes_no_kernel_slow():
 
     times = {measurement.backend: measurement.milliseconds for measurement in found}
     assert times["late"] < 0.5  # of which the host's sleep alone would be 1
+
+
+def test_products_last_about_as_long_as_asked(monkeypatch):
+    products = Products(torch.device("cpu"), torch.float32, side=64)
+    one = products.milliseconds(50)
+    made = []
+    monkeypatch.setattr(products, "multiply", lambda: made.append(1))
+
+    products.queue(7 * one)
+
+    assert len(made) == 7
+
+
+def test_products_take_a_small_part_of_the_free_memory(monkeypatch):
+    monkeypatch.setattr("wanattn.attention.products.free_memory", lambda device: 2**28)
+
+    products = Products(torch.device("cpu"), torch.float32)
+
+    assert products.flops == 2 * 1024**3  # three of 4 MiB are less than 16 MiB, three of 16 are not
