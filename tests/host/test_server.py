@@ -53,12 +53,12 @@ def latent_of(server, prefix):
 
 
 def test_log_shows_no_failed_import(server):
-    log = server.log()
+    lines = server.log().replace("\\", "/").splitlines()
+    ours = [line for line in lines if "custom_nodes/" in line]  # the host's own may lack a package
 
-    assert "(IMPORT FAILED)" not in log  # of a pack; the host's own nodes may lack a package
-    assert "Cannot import" not in log
-    assert "Error while calling comfy_entrypoint" not in log
-    assert "custom_nodes/wanattn" in log.replace("\\", "/")
+    assert any("custom_nodes/wanattn" in line for line in ours)
+    for failure in ("IMPORT FAILED", "Cannot import", "Error while calling comfy_entrypoint"):
+        assert not [line for line in ours if failure in line]
 
 
 @pytest.mark.parametrize("node_id", list(FACES))
