@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -13,21 +14,25 @@ def timer_for(device: torch.device) -> Callable[..., float]:
 
     On a GPU `ahead`, or else a call before several, keeps the device busy while the host queues them.
     """
-    return _by_events if device.type == "cuda" else _by_clock
+    return functools.partial(_by_events, device) if device.type == "cuda" else _by_clock
 
 
 def _by_events(
-    run: Callable[[], object], times: int, ahead: Callable[[], object] | None = None
+    device: torch.device,
+    run: Callable[[], object],
+    times: int,
+    ahead: Callable[[], object] | None = None,
 ) -> float:
+    stream = torch.cuda.current_stream(device)  # of that device, whichever is the current one
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     if ahead:
         ahead()
     elif times > 1:
         run()
-    start.record()
+    start.record(stream)
     for _ in range(times):
         run()
-    end.record()
+    end.record(stream)
     end.synchronize()
     return start.elapsed_time(end) / times
 

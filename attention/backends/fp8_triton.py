@@ -85,9 +85,10 @@ def quantise(
     out = torch.empty(batch, tokens, heads, head_dim, dtype=dtype, device=x.device)
     grid = (batch * heads, triton.cdiv(tokens, 2 * BLOCK))
     shape = (heads, tokens, *x.stride()[:3])
-    _convert[grid](  # pyright: ignore[reportIndexIssue]
-        x, out, means, factors, *shape, HEAD_DIM=head_dim, BLOCK=2 * BLOCK, CENTRE=centre
-    )
+    with torch.cuda.device_of(x):  # Triton launches on the current one
+        _convert[grid](  # pyright: ignore[reportIndexIssue]
+            x, out, means, factors, *shape, HEAD_DIM=head_dim, BLOCK=2 * BLOCK, CENTRE=centre
+        )
     return out, factors.view(batch, heads)
 
 
@@ -98,9 +99,10 @@ def _statistics(x: torch.Tensor, centre: bool) -> tuple[torch.Tensor, torch.Tens
     sums, lows, highs = x.new_empty(3, chunks, batch * heads, head_dim, dtype=torch.float32)
     grid = (batch * heads, chunks)
     shape = (heads, tokens, *x.stride()[:3])
-    _survey[grid](  # pyright: ignore[reportIndexIssue]
-        x, sums, lows, highs, *shape, HEAD_DIM=head_dim, BLOCK=BLOCK, CHUNK=CHUNK, SUM=centre
-    )
+    with torch.cuda.device_of(x):
+        _survey[grid](  # pyright: ignore[reportIndexIssue]
+            x, sums, lows, highs, *shape, HEAD_DIM=head_dim, BLOCK=BLOCK, CHUNK=CHUNK, SUM=centre
+        )
     low, high = lows.amin(0), highs.amax(0)
     means = sums.sum(0) / tokens if centre else low
     if centre:

@@ -9,6 +9,12 @@ T = TypeVar("T")
 
 
 def turns(items: Sequence[T], number: int) -> list[T]:
-    """Each round begins with another one."""
-    start = number % len(items) if items else 0
-    return [*items[start:], *items[:start]]
+    """Each round begins with another one, and over the rounds each comes after every other one equally often.
+
+    A Williams design: as many rounds as there are items, twice as many where those are odd in number.
+    """
+    count = len(items)
+    zigzag = [(place + 1) // 2 * (1 if place % 2 else -1) for place in range(count)]
+    order = [items[(step + number) % count] for step in zigzag]
+    mirrored = count % 2 and number // count % 2
+    return order[::-1] if mirrored else order
