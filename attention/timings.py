@@ -28,7 +28,7 @@ STALE_SECONDS = 10.0  # a lock this old was left by a process that died
 class Timing:
     """`milliseconds` is the median of a call, `first` the first call with plan building or compilation.
 
-    `error` is the relative error against float32 where it was measured; `version` the kernel package's.
+    `error` is the relative error where it was measured; `version` the kernel package's.
     """
 
     milliseconds: float

@@ -38,7 +38,7 @@ class Measurement:
     """One backend on one call. `refusal` says why it must not be used, and is empty if it may.
 
     `milliseconds` is the median of a call, `first` the first call with plan building or compilation in it,
-    `error` relative to float32; each is None where it was not measured.
+    `error` relative to `Expected`; each is None where it was not measured.
     """
 
     backend: str
@@ -215,7 +215,7 @@ def _inaccuracy(backend: Backend, call: Call, error: float | None) -> str:
         return ""
     if math.isinf(error):
         return "output not finite"
-    return f"error {error:.1e} against float32, needs at most {limit:.0e}"
+    return f"error {error:.1e}, needs at most {limit:.0e}"
 
 
 def _finish(call: Call, trials: list[_Trial], track: _Track, forward: float | None) -> None:

@@ -35,7 +35,7 @@ PRECISION_TIP = (
     "ones whose measured error on this model's tensors stays under max_error."
 )
 RULES_TIP = "From Attention Rule: other backends for some roles, blocks or steps."
-ERROR_TIP = "For auto with 'allow approximate': the largest relative error against float32."
+ERROR_TIP = "For auto with 'allow approximate': the largest relative error of its output."
 
 
 @functools.cache

@@ -27,7 +27,7 @@ class Backend:
 
     `refusals(call, environment)` gives a sentence for each reason why the kernel cannot run this call; none
     means that it can. `run(q, k, v, mask, scale)` takes and returns [batch, heads, tokens, head_dim].
-    `tolerance` is the largest relative error against float32, by dtype.
+    `tolerance` is the largest relative error, by dtype.
     """
 
     name: str

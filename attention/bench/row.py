@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ class Row:
 
     `part` is what was timed: a role, `forward`, or a node of a workflow. `active` is what ran. `first` is the first
     time, with plan building, compilation or loading in it, `tuning` what `auto` took to choose; neither is in `times`.
-    `rate` is the TFLOP/s that the card's matrix products reached beside it, `error` relative to float32.
+    `rate` is the TFLOP/s that the card's matrix products reached beside it, `error` relative to the answer in float64.
     `reason` says why there are no times.
     """
 
@@ -49,9 +50,9 @@ class Row:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The shortest and the longest time, a tenth of them left out on either side: one slip in many is no noise."""
+        """The two times that enclose the median: the shortest and the longest, from nine times on closer ones."""
         ordered = sorted(self.times)
-        cut = len(ordered) // 10
+        cut = _outside(len(ordered))
         return ordered[cut], ordered[-1 - cut]
 
     @property
@@ -71,6 +72,18 @@ class Row:
     def share(self) -> float | None:
         """Of the rate of this card's plain matrix products."""
         return self.tflops / self.rate if self.tflops and self.rate else None
+
+
+def _outside(count: int) -> int:
+    """How many of so many times lie beyond either end of the median's interval at 95 %, by the sign test."""
+    tail = 0
+    for cut in range(count):
+        tail += math.comb(
+            count, cut
+        )  # 2**count times the chance that at most `cut` times lie below the median
+        if tail * 40 > 2**count:
+            return max(0, cut - 1)
+    return 0
 
 
 @dataclass(slots=True)

@@ -81,7 +81,7 @@ def test_fastest_measured_backend_is_chosen(make_call, make_environment):
 
 def test_measured_refusal_becomes_a_reason(make_call, make_environment):
     found = {
-        "cudnn": Measurement("cudnn", None, 1.0, 0.5, "error 5.0e-01 against float32"),
+        "cudnn": Measurement("cudnn", None, 1.0, 0.5, "error 5.0e-01, needs at most 1e-03"),
         **measured(flash=3.0),
     }
 

@@ -154,3 +154,13 @@ def test_it_can_be_json():
     [pair] = data["pairs"]
     assert (pair["ratio"], pair["verdict"], pair["part"]) == (2.0, "faster", "self")
     assert data["only_new"] == ["fa3 x"]
+
+
+@pytest.mark.parametrize(
+    ("count", "outside"), [(2, 0), (8, 0), (9, 1), (12, 2), (20, 5), (2000, 955)]
+)
+def test_more_rounds_enclose_the_median_closer(count, outside):
+    """By the sign test, as tables of the interval of a median at 95 % give it."""
+    ends = row(times=[float(number) for number in range(count)]).ends
+
+    assert ends == (outside, count - 1 - outside)
