@@ -43,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def say(text: str, stream=None) -> None:
-    (stream or sys.stdout).write(text + "\n")
+    """Names from workflows and other packs may hold what a console cannot show."""
+    stream = stream or sys.stdout
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:

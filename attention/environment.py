@@ -38,8 +38,9 @@ class Environment:
     free_memory: Callable[[str], int | None] = lambda device: None
 
     def gpu(self, device: str) -> Gpu | None:
-        index = int(device.partition(":")[2] or 0)
-        return self.gpus[index] if index < len(self.gpus) else None
+        index = device.partition(":")[2] or "0"
+        known = index.isdecimal() and int(index) < len(self.gpus)
+        return self.gpus[int(index)] if known else None
 
     def capability(self, device: str) -> tuple[int, int] | None:
         gpu = self.gpu(device) if device.startswith("cuda") else None

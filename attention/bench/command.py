@@ -7,6 +7,7 @@ import contextlib
 import json
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -137,6 +138,9 @@ def run(depth: Depth, options: argparse.Namespace) -> int:
     except (ModuleNotFoundError, ValueError, RuntimeError, OSError) as error:
         code, ending = 2, _sentence(depth, error)
         results.notes.append(f"Ended by an error: {ending}")
+    except Exception as error:
+        code, ending = 2, _defect(error)
+        results.notes.append(f"Ended by a defect: {ending}")
     finally:
         keeper.close()
         unsaved = _save(keeper)
@@ -146,7 +150,7 @@ def run(depth: Depth, options: argparse.Namespace) -> int:
         raise OSError(unsaved)
     if ending:
         kept = f", {_kept(results, options)}" if keeper.holds else ""
-        _say(f"wanattn: {ending}{kept}", sys.stderr)
+        say(f"wanattn: {ending}{kept}", sys.stderr)
         return code
     return 0 if any(row.times for row in results.rows) else 1
 
@@ -154,6 +158,14 @@ def run(depth: Depth, options: argparse.Namespace) -> int:
 def _sentence(depth: Depth, error: Exception) -> str:
     absent = isinstance(error, ModuleNotFoundError)
     return _missing(depth.name, error) if absent else str(error) or type(error).__name__
+
+
+def _defect(error: Exception) -> str:
+    """What to report of an exception that nobody expected."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    words = str(error).strip().partition("\n")[0]
+    place = f"{Path(frame.filename).name}, line {frame.lineno}"
+    return f"{type(error).__name__}: {words} ({place}); please report it: {REPOSITORY}/issues"
 
 
 def _save(keeper: Keeper) -> str:
@@ -204,16 +216,16 @@ def _show(
 ) -> None:
     comparison = compare.verdicts(old, results) if old else None
     if options.json:
-        _say(json.dumps({**files.plain(results), **_added(results, comparison)}, indent=1))
+        say(json.dumps({**files.plain(results), **_added(results, comparison)}, indent=1))
     else:
-        _say(table.text(results))
+        say(table.text(results))
         if comparison:
-            _say("\n" + table.compared(comparison, str(options.baseline)))
+            say("\n" + table.compared(comparison, str(options.baseline)))
     if options.plot is not None:
         chart.save(results, options.plot)
     written = [*saved, *([options.plot] if options.plot else [])]
     if written:
-        _say(f"written: {', '.join(map(str, written))}", sys.stderr)
+        say(f"written: {', '.join(map(str, written))}", sys.stderr)
 
 
 def _added(results: Results, comparison: compare.Comparison | None) -> dict:
@@ -228,10 +240,3 @@ def _kept(results: Results, options: argparse.Namespace) -> str:
         f"kept in {listed(map(str, options.output))}" if options.output else "in the table above"
     )
     return f"{rows} {'row' if rows == 1 else 'rows'} {where}"
-
-
-def _say(text: str, stream=None) -> None:
-    """Names from workflows and other packs may hold what a console cannot show."""
-    stream = stream or sys.stdout
-    encoding = stream.encoding or "ascii"
-    say(text.encode(encoding, "replace").decode(encoding), stream)

@@ -26,15 +26,19 @@ def write(results: Results, path: Path) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    target = path.resolve()
-    part = target.with_name(target.name + ".part")
+    part = _part(path)
     part.write_bytes(content)
     try:
-        os.replace(part, target)
+        os.replace(part, path.resolve())
     except OSError as error:  # a spreadsheet on Windows keeps other programs out
         raise OSError(
             f"cannot replace '{path}' ({_words(error)}); it is saved as '{part}'"
         ) from error
+
+
+def _part(path: Path) -> Path:
+    target = path.resolve()
+    return target.with_name(target.name + ".part")
 
 
 def read(path: Path) -> Results:
@@ -61,7 +65,12 @@ def check_target(path: Path, option: str, suffixes: tuple[str, ...]) -> None:
         raise ValueError(f"{option} '{path}' is a folder, needs a file")
     if not path.parent.is_dir():
         raise ValueError(f"{option} '{path}': there is no folder '{path.parent}', make it first")
-    part = path.resolve().with_name(path.name + ".part")
+    part = _part(path)
+    if part.exists():
+        raise ValueError(
+            f"{option} '{path}': '{part}' holds what an earlier run could not put in its place; "
+            "move it away or delete it"
+        )
     try:
         part.touch()
         part.unlink()

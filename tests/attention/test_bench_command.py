@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -164,11 +166,31 @@ def test_an_error_in_the_middle_keeps_what_was_measured(bench, tmp_path):
     assert "Ended by an error: the matrix is gone" in out
 
 
-def test_a_bug_keeps_what_was_measured_and_shows_itself(bench, tmp_path):
-    with pytest.raises(ZeroDivisionError):
-        bench("--fail", "bug", "--after", 2, "--output", tmp_path / "a.csv")
+def test_a_bug_keeps_and_shows_what_was_measured_and_says_where_it_is(bench, tmp_path):
+    code, out, err = bench("--fail", "bug", "--after", 2, "--output", tmp_path / "a.csv")
 
+    assert code == 2 and "| product | small " in out and "Traceback" not in err
+    assert re.search(r"ZeroDivisionError: a bug \(test_bench_command.py, line \d+\); please", err)
     assert [len(made.times) for made in files.read(tmp_path / "a.csv").rows] == [2, 2]
+
+
+def test_what_an_earlier_run_could_not_put_in_place_is_not_lost(bench, tmp_path):
+    path, part = tmp_path / "a.csv", tmp_path / "a.csv.part"
+    part.write_text("the only copy")
+
+    code, _, err = bench("--output", path)
+
+    assert code == 2 and part.read_text() == "the only copy"
+    assert f"'{part}' holds what an earlier run could not put in its place" in err
+
+
+def test_a_console_that_cannot_show_a_name_is_no_failure(monkeypatch):
+    console = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+
+    cli.say("\u4e2d 1.5x", console)
+
+    console.flush()
+    assert console.buffer.getvalue().split() == [b"?", b"1.5x"]
 
 
 @pytest.mark.parametrize(
@@ -382,7 +404,7 @@ def test_a_signal_ends_the_real_command_with_the_rows_kept(tmp_path, sent):
         stderr=subprocess.PIPE,
     )
     seen = b""
-    while b"flash" not in seen and running.poll() is None:
+    while not re.search(rb"flash \d+/", seen) and running.poll() is None:
         seen += running.stderr.read(20)
     running.send_signal(sent)
     _, err = running.communicate(timeout=60)
