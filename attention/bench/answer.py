@@ -7,9 +7,12 @@ import re
 from collections.abc import Sequence
 
 from ..backends import BACKENDS, Kernel
+from ..policy import EXACT_KERNELS
 from .compare import Pair, baseline_of, judge
 from .row import Results, Row
 from .wording import against, duration, error, exact, listed, percent, where
+
+AUTO = {"flash", "efficient", "cudnn", "math", *EXACT_KERNELS}  # what it chooses from by default
 
 
 def answer(results: Results) -> str:
@@ -38,7 +41,7 @@ def _usable(row: Row) -> bool:
 
 
 def _fastest(rows: Sequence[Row]) -> Row | None:
-    candidates = [row for row in rows if _usable(row) and exact(row.backend)]
+    candidates = [row for row in rows if _usable(row) and exact(row)]
     return min(candidates, key=lambda row: row.ms or 0, default=None)
 
 
@@ -58,7 +61,7 @@ def _settled(results: Results, fastest: Row, rows: Sequence[Row]) -> Row:
     old = baseline_of(results, fastest)
     if old is not None and _level(fastest, old):
         return old
-    close = [row for row in rows if exact(row.backend) and _replaces(fastest, row, old)]
+    close = [row for row in rows if exact(row) and _replaces(fastest, row, old)]
     return min([fastest, *close], key=lambda row: (bool(_packages(row)), row.ms))
 
 
@@ -80,7 +83,7 @@ def _beside(winner: Row, rows: Sequence[Row]) -> str:
     words = {"same": "as fast", "too noisy": "too noisy to tell from it"}
     found: dict[str, list[str]] = {}
     for row in rows:
-        pair = judge(winner, row) if row is not winner and exact(row.backend) else None
+        pair = judge(winner, row) if row is not winner and exact(row) else None
         if pair and pair.verdict in words:
             found.setdefault(words[pair.verdict], []).append(row.backend)
     return "".join(
@@ -95,7 +98,7 @@ def _verdict(results: Results, fastest: Row, winner: Row, rows: Sequence[Row]) -
         other = judge(winner, fastest) if fastest is not winner else None
         if other and other.verdict == "too noisy":
             return f"{_gain(other, '')}."
-        alone = not any(row is not winner and exact(row.backend) for row in rows)
+        alone = not any(row is not winner and exact(row) for row in rows)
         rest = (
             "no other exact backend was measured"
             if alone
@@ -161,7 +164,7 @@ def _needs(row: Row) -> str:
 
 def _approximate(results: Results, winner: Row, rows: Sequence[Row]) -> list[str]:
     """The fastest approximate one, where it beats the winner beyond noise."""
-    loose = [row for row in rows if not exact(row.backend)]
+    loose = [row for row in rows if not exact(row)]
     best = min(loose, key=lambda row: row.ms or 0, default=None)
     pair = judge(winner, best) if best else None
     if best is None or pair is None or pair.verdict != "faster":
@@ -187,7 +190,7 @@ def _elsewhere(results: Results, winner: Row, winners: list[Row]) -> list[str]:
     parts = [f"{name} in {_some(rows)}" for name, rows in better.items()]
     if not parts:
         return []
-    known = "; auto finds that by itself" if all(name in BACKENDS for name in better) else ""
+    known = "; auto finds that by itself" if better.keys() <= AUTO else ""
     return [f"Elsewhere another is faster: {'; '.join(parts)}{known}."]
 
 

@@ -124,7 +124,8 @@ def _footnotes(results: Results, left_out: int) -> list[str]:
     notes = (
         ["Medians; whiskers from the shortest to the longest time; > goes on."] if measured else []
     )
-    notes += [] if all(map(exact, measured)) else ["Hatched: approximate."]
+    rough = any(row.times and not exact(row) for row in results.rows)
+    notes += ["Hatched: approximate."] if rough else []
     notes += [f"The dashed line is {results.baseline}."] if results.baseline in measured else []
     notes += [f"{left_out} rows are not drawn."] if left_out else []
     notes += [f"No times: {', '.join(absent)}."] if absent else []
@@ -143,7 +144,7 @@ def _draw(place: Axes, results: Results, rows: Sequence[Row]) -> None:
     limit = _limit(results, rows)
     bars = place.barh(range(len(rows)), times, color=[colours[row.backend] for row in rows])
     for bar, row in zip(bars, rows, strict=True):
-        bar.set_hatch("" if exact(row.backend) else "//")
+        bar.set_hatch("" if exact(row) else "//")
         _whiskers(place, bar.get_y() + bar.get_height() / 2, row, limit)
     place.invert_yaxis()
     place.set_xlim(0, limit * 1.02)

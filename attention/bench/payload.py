@@ -67,7 +67,7 @@ def _row(results: Results, row: Row, kept: bool) -> dict:
     return {
         "backend": row.backend,
         "active": row.active,
-        "exact": exact(row.backend),
+        "exact": exact(row),
         "ms": _finite(row.ms),
         "low": _finite(min(row.times, default=None)),
         "high": _finite(max(row.times, default=None)),

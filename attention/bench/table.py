@@ -142,7 +142,7 @@ def once(lines: list[list[str]], columns: int) -> list[list[str]]:
 
 
 def _name(row: Row) -> str:
-    return row.backend if exact(row.backend) else f"{row.backend} (approximate)"
+    return row.backend if exact(row) else f"{row.backend} (approximate)"
 
 
 def _part(row: Row) -> str:

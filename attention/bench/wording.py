@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from ..backends import BACKENDS
@@ -50,9 +51,11 @@ def error(value: float | None) -> str:
     return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e+")
 
 
-def exact(name: str) -> bool:
-    """Functions of the host and of other packs are taken for exact."""
-    return name not in BACKENDS or BACKENDS[name].exact
+def exact(row: Row) -> bool:
+    """By its backend and by what that ran: a host may have been started with an approximate kernel."""
+    rough = [name for name, backend in BACKENDS.items() if not backend.exact]
+    named = f"{row.backend} {row.active}"  # such as `host attention_sage` or `auto self fa3_fp8, text cudnn`
+    return not any(re.search(rf"(?<![a-z0-9]){name}(?![a-z0-9_])", named) for name in rough)
 
 
 def clip(row: Row) -> str:

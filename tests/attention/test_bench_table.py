@@ -189,6 +189,17 @@ ANSWERS = {
         "Elsewhere another is faster: cudnn in text attention at 832x1216, 81 frames; "
         "auto finds that by itself.",
     ),
+    "another winner elsewhere that auto never asks": (
+        results(
+            *(row(name, ms) for name, ms in (("flash", 400.0), ("fa3", 200.0))),
+            *(row(name, ms, part="text") for name, ms in (("flash", 2.7), ("torch_fa3", 1.5))),
+        ),
+        "Elsewhere another is faster: torch_fa3 in text attention at 832x1216, 81 frames.",
+    ),
+    "a host that runs an approximate kernel": (
+        results(row("host", 200.0, active="attention_sage"), row("flash", 400.0), baseline="flash"),
+        "host is approximate and would be 2.00x faster than flash.",
+    ),
 }
 
 
