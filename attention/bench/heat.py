@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,13 @@ SLOW = 1.5  # times the fastest: a backend that takes longer, and a call of it L
 LONG = 250.0
 FEW = 3
 UNTIMED = 3  # one call in so many of a burst goes before: the clock rate still follows the power of what ran last
+QUEUES = ("cuda",)  # devices that the host hands calls to without waiting
+SHORT = (
+    0.15  # milliseconds of a call's matrix products: the host may take as long to queue the call
+)
+LEAD = 25.0  # milliseconds of matrix products before such calls, in which the host queues them
+MOST_QUEUED = 100
+TRIED = 5
 OVERSHOOT = 2.0  # fp8 kernels run at up to twice the rate of 16-bit matrix products
 COPIES = 3  # some kernels make copies of their inputs
 UNFINISHED = "not timed, the benchmark ended before its turn"
@@ -67,6 +75,7 @@ class Heat:
         for lane in self._lanes:
             lane.steps = 0 if self._refusals(lane) else 1 + rounds
         self._quickest = cell.call.flops / (rate.latest * 1e9) / OVERSHOOT if rate else 0.0
+        self._short = self._device.type in QUEUES and 0 < self._quickest * OVERSHOOT < SHORT
         self._step = max(BURST, 4 * self._quickest)
         self.total = self._step * sum(lane.steps for lane in self._lanes)
 
@@ -87,10 +96,12 @@ class Heat:
                 self._retire(lane, prepared)
             return
         inputs, expected = prepared
+        self._measure_rate()
         for lane in self._lanes:
             self._begin(lane, inputs, expected)
         for number in range(self._rounds):
             self._round(number, inputs)
+        self._measure_rate()
 
     def _made(self, seed: int) -> tuple[Inputs, Expected] | str:
         try:
@@ -132,35 +143,45 @@ class Heat:
         if lane.backend.name not in BACKENDS:  # a function of the host, which chooses by itself
             _, seen = watch(lambda: inputs.run(lane.backend), self._device)
             lane.row.active = (seen and seen.name) or lane.backend.label
-        if self._quickest < BURST / 2:
+        if self._short:
+            lane.burst = self._queued_in_time(lane, inputs)
+        elif self._quickest < BURST / 2:
             calls = burst_for(lambda times: self._milliseconds(lane, inputs, times))
             lane.ahead = math.ceil(calls / UNTIMED) if calls > 1 else 0
             lane.burst = calls - lane.ahead
 
+    def _queued_in_time(self, lane: _Lane, inputs: Inputs) -> int:
+        """How many calls the host queues while the matrix products before them run."""
+        start = time.perf_counter()
+        for _ in range(TRIED):
+            inputs.run(lane.backend)
+        host = (time.perf_counter() - start) * 1e3 / TRIED
+        return max(1, min(MOST_QUEUED, int(LEAD / host)))
+
     def _round(self, number: int, inputs: Inputs) -> None:
-        racing = [lane for lane in self._lanes if lane.racing]
-        if not racing:
-            return
-        if number in (0, self._rounds - 1):
-            self._measure_rate(racing)
-        for lane in turns(racing, number):
+        for lane in turns([lane for lane in self._lanes if lane.racing], number):
             if self._guarded(lane, lambda lane=lane: self._time(lane, inputs)):
                 self._advance(lane, 1, f"{number + 1}/{self._rounds}")
         if number + 1 == FEW:
             self._drop_slow()
 
-    def _measure_rate(self, racing: Sequence[_Lane]) -> None:
+    def _measure_rate(self) -> None:
+        """Before the first calls and after the last round: between rounds it would change the clock of the next lane."""
         if self._rate is None:
             return
         self._rates.append(self._rate.measure())
-        for lane in racing:
-            lane.row.rate = statistics.median(self._rates)
+        for lane in self._lanes:
+            if lane.row.times:
+                lane.row.rate = statistics.median(self._rates)
 
     def _time(self, lane: _Lane, inputs: Inputs) -> None:
         lane.row.times.append(self._milliseconds(lane, inputs, lane.burst))
+        lane.row.rate = statistics.median(self._rates) if self._rates else None
 
     def _milliseconds(self, lane: _Lane, inputs: Inputs, times: int) -> float:
         run = lambda: inputs.run(lane.backend)  # noqa: E731
+        if self._short and self._rate:
+            return self._timer(run, times, lambda: self._rate.queue(LEAD))
         return self._timer(run, times, lambda: [run() for _ in range(lane.ahead)])
 
     def _drop_slow(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,11 +31,11 @@ ORIGIN = ("model", "block", "step", "sigma", "cond")  # facts of a kept call
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     small = f"{SMALL_SIZE} and {SMALL_FRAMES} on a CPU"
     add = parser.add_argument
-    add("--model", default="14b", help=f"{' or '.join(VARIANTS)}; default 14b")
+    add("--model", help=f"{' or '.join(VARIANTS)}; default 14b")
     add("--size", help=f"WIDTHxHEIGHT in pixels; default {SIZE}, {small}")
     add("--frames", metavar="N,N", help=f"of the video, each 4n+1; default {FRAMES}")
     add("--dtype", help=f"{', '.join(DTYPES)}; default bfloat16, float32 on a CPU")
-    add("--roles", metavar="A,B", default=",".join(PARTS), help="default self,text")
+    add("--roles", metavar="A,B", help="default self,text")
     add("--backends", metavar="A,B", help="default: all that this machine can run")
     add("--device", help="such as cpu or cuda:0; default: the GPU if there is one")
     add("--comfyui", type=Path, metavar="FOLDER", help="the ComfyUI whose attention to measure too")
@@ -72,15 +73,23 @@ def _device(given: str | None) -> str:
     """With its number, as tensors name it."""
     device = given or ("cuda" if torch.cuda.is_available() else "cpu")
     require(device)
-    if torch.device(device).type not in TIMED:
+    known = torch.empty(0, device=device).device
+    if known.type not in TIMED:
         raise ValueError(f"device '{device}', kernels can be timed on {' and '.join(TIMED)} only")
-    return str(torch.empty(0, device=device).device)
+    if known.type == "cuda":
+        torch.cuda.set_device(known)  # some kernel packages launch on the current one
+    return str(known)
 
 
 def _cells(options: argparse.Namespace, device: str, results: Results) -> list[Cell]:
     """Replayed calls alone, unless shapes are asked for too."""
     cells = [_replayed(path, device, results) for path in _named_apart(options.replay)]
     if cells and not (options.size or options.frames):
+        given = [name for name in ("model", "dtype", "roles") if getattr(options, name)]
+        if given:
+            raise ValueError(
+                f"--{given[0]} says nothing about a replayed call; to measure Wan's shapes beside it add --size or --frames"
+            )
         return cells
     return [*cells, *_shaped(options, device, results)]
 
@@ -98,8 +107,9 @@ def _replayed(path: Path, device: str, results: Results) -> Cell:
     kept = load(path)
     results.notes.append(f"{path.stem} holds {_origin(kept)}.")
     call = dataclasses.replace(kept.call, device=device)
-    size, frames = kept.facts.get("size", ""), kept.facts.get("frames", "")
-    number = int(frames) if frames.isdecimal() else 0
+    size, frames = (kept.facts.get(name, "") for name in ("size", "frames"))
+    size = size if re.fullmatch(r"\d{1,5}x\d{1,5}", size) else ""  # from anyone's file
+    number = int(frames) if re.fullmatch(r"\d{1,5}", frames) else 0
     return Cell(path.stem, size, number, call.role, call, kept.inputs)
 
 
@@ -112,14 +122,15 @@ def _origin(kept: Captured) -> str:
 
 
 def _shaped(options: argparse.Namespace, device: str, results: Results) -> list[Cell]:
-    variant = VARIANTS.get(options.model)
+    variant = VARIANTS.get(options.model or "14b")
     if variant is None:
         raise ValueError(f"model '{options.model}', needs {' or '.join(VARIANTS)}")
     on_cpu = device.startswith("cpu")
     size = options.size or (SMALL_SIZE if on_cpu else SIZE)
     frames = options.frames or (SMALL_FRAMES if on_cpu else FRAMES)
     clips = [Clip.of(size, number) for number in lists.numbers(frames, "frames", FRAMES)]
-    parts = lists.words(options.roles, "roles", ",".join(PARTS))
+    every = ",".join(PARTS)
+    parts = lists.words(every if options.roles is None else options.roles, "roles", every)
     dtype = _dtype(options.dtype or ("float32" if on_cpu else "bfloat16"))
     if on_cpu and not (options.size and options.frames):
         results.notes.append(

@@ -38,6 +38,10 @@ class Rate:
         self.latest = self._products.flops / milliseconds / 1e9
         return self.latest
 
+    def queue(self, milliseconds: float) -> None:
+        """Products of about that length, not waited for."""
+        self._products.queue(milliseconds)
+
     def warm_up(self, seconds: float) -> None:
         """Work until the clocks are up."""
         end = time.perf_counter() + seconds

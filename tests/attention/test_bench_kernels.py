@@ -207,6 +207,59 @@ def test_backends_take_turns_in_another_order_each_round(run):
     assert rounds == list("abc" + "bca" + "cab")
 
 
+class Stopwatch:
+    """Runs what it is given and notes what was queued before it and how many calls were timed."""
+
+    def __init__(self) -> None:
+        self.noted = []
+
+    def __call__(self, run, times, ahead=None):
+        if ahead:
+            ahead()
+        for _ in range(times):
+            run()
+        self.noted.append(times)
+        return 1.0
+
+
+def test_very_short_calls_are_queued_behind_matrix_products(run, monkeypatch):
+    watch, led = Stopwatch(), []
+    for name, value in (("QUEUES", ("cpu",)), ("SHORT", 1e9), ("LEAD", 5.0)):
+        monkeypatch.setattr(heat, name, value)
+    monkeypatch.setattr(heat, "timer_for", lambda device: watch)
+    monkeypatch.setattr(rate.Rate, "queue", lambda self, milliseconds: led.append(milliseconds))
+
+    (row,) = run(backend("short", right), rounds=3).rows
+
+    assert len(row.times) == 3 and led == [5.0] * 3
+    assert 1 < watch.noted[0] <= heat.MOST_QUEUED
+
+
+def test_other_calls_go_behind_calls_of_their_own(run, monkeypatch):
+    led = []
+    monkeypatch.setattr(rate.Rate, "queue", lambda self, milliseconds: led.append(milliseconds))
+
+    run(backend("long", right), rounds=3)
+
+    assert led == []
+
+
+def test_rate_is_not_measured_between_the_rounds(run, monkeypatch):
+    track, measured = Track(), []
+    plain = rate.Rate.measure
+
+    def noted(self):
+        measured.append(len(track.said))
+        return plain(self)
+
+    monkeypatch.setattr(rate.Rate, "measure", noted)
+
+    results = run(FLASH, MATH, rounds=4, progress=track)
+
+    assert [said for said in measured if said] == [len(track.said)]
+    assert all(row.rate for row in results.rows)
+
+
 def test_long_and_slow_calls_are_timed_in_fewer_rounds_and_that_is_said(run, monkeypatch):
     monkeypatch.setattr(heat, "LONG", 5.0)
     track = Track()
@@ -351,6 +404,8 @@ def test_gpu_shows_missing_kernels_but_not_math_nor_torch_s_swaps(make_call, mak
         (["--model", "13b"], "model '13b', needs 14b or 5b"),
         (["--dtype", "int8"], "dtype 'int8', needs one of bfloat16, float16, float32"),
         (["--device", "cuda:99"], "device 'cuda:99' cannot be used"),
+        (["--device", "cuda:-1"], "device 'cuda:-1' cannot be used"),
+        (["--device", "cuda:x"], "device 'cuda:x' cannot be used"),
         (["--device", "meta"], "device 'meta', kernels can be timed on cpu and cuda only"),
         (["--against", "cudnn"], "--against 'cudnn', measured are flash, math"),
         (["--replay", "gone.safetensors"], "gone.safetensors: no such file"),
@@ -434,6 +489,26 @@ def test_replay_measures_the_kept_tensors_alone(kept, monkeypatch):
     assert q.stride() == inputs.q.stride()
     assert {row.model for row in results.rows} == {"call"}
     assert results.notes == ["call holds the tensors of a call, role image, block 3, with a mask."]
+
+
+@pytest.mark.parametrize("option", [("--model", "5b"), ("--dtype", "float32"), ("--roles", "self")])
+def test_options_of_shapes_beside_replayed_calls_alone_are_refused(kept, option):
+    path, _ = kept
+
+    with pytest.raises(ValueError, match=f"{option[0]} says nothing about a replayed call"):
+        measure("--device", "cpu", "--replay", str(path), *option)
+
+
+@pytest.mark.parametrize(("size", "frames"), [("832x480", "81"), ("x" * 900, "9" * 900)])
+def test_replayed_size_and_frames_are_shown_only_where_they_are_ones(kept, tmp_path, size, frames):
+    _, inputs = kept
+    path = tmp_path / "sized.safetensors"
+    capture.save(path, "self", inputs, {"size": size, "frames": frames})
+
+    results = measure("--device", "cpu", "--repeat", "2", "--replay", str(path))
+
+    known = ("832x480", 81) if size == "832x480" else ("", 0)
+    assert {(row.size, row.frames) for row in results.rows} == {known}
 
 
 def test_replays_of_one_shape_stay_apart(kept, tmp_path):
