@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import comfy.model_management
@@ -18,12 +19,13 @@ from ..attention.bench.payload import Kept, title
 from ..attention.bench.progress import Progress
 from ..attention.bench.race import race
 from ..attention.bench.row import Results, Row
+from ..attention.bench.wording import listed
 from ..attention.call import Call
 from ..attention.clip import VARIANTS, Clip, Variant
 from ..attention.environment import probe
 from ..attention.knowledge import timing_of
-from ..attention.policy import Policy, candidates
-from ..attention.timings import Timing, Timings
+from ..attention.policy import Policy, eligible
+from ..attention.timings import Timings
 from ..attention.tuner import Measurement
 from . import hosted
 from .backend import timings_of
@@ -31,7 +33,9 @@ from .payload import environment
 
 BASELINE = "host"
 TIMED = ("cpu", "cuda")
-UNEVEN = 0.2  # spread above which `auto` had better measure again
+EVERYTHING = Policy("auto", precision="allow approximate")  # all that `auto` may ever ask
+UNEVEN = 0.2  # spread above which `auto` had better measure by itself
+CLOSE = 1.1  # so close, the order may be another inside a model: there matrix products run between the calls
 SPARE = 2**30  # bytes, for the matrices that the card's rate is measured with
 
 
@@ -135,56 +139,75 @@ def dtype_of(model) -> torch.dtype:
 
 
 def keep(cells: list[Cell], results: Results) -> Kept:
-    """Hand to `auto` what it may go by, and say so in the notes."""
+    """Hand to `auto` the places that leave no doubt, and say so in the notes."""
     kept: list[tuple[tuple, str]] = []
-    uneven, lost = [], False
+    left: dict[str, list[str]] = {}
+    lost = False
     rows = {(row.place, row.backend): row for row in results.rows}
     for cell in cells:
-        timings = {}
-        for backend in _asked(cell.call):
-            row = rows.get((cell.row(backend).place, backend.name))
-            if row is None or not (found := _measurement(row, backend, cell.call)):
-                continue
-            if row.spread is None or row.spread > UNEVEN:
-                uneven.append(f"{backend.name} ({title(row)})")
-                continue
-            timings[backend.name] = timing_of(backend, found)
-            kept.append((row.place, backend.name))
-        if timings:
-            lost |= not _written(cell.call, timings)
-    results.notes += _told([name for _, name in kept], uneven, lost)
+        asked = eligible(cell.call, probe(), EVERYTHING)
+        there = {
+            backend.name: rows.get((cell.row(backend).place, backend.name)) for backend in asked
+        }
+        found = {name: row for name, row in there.items() if row is not None}
+        usable = [row for row in found.values() if _usable(row, cell.call)]
+        if not usable:
+            continue
+        if doubt := _doubt(there.keys() - found.keys(), usable):
+            left.setdefault(doubt, []).append(title(usable[0]))
+            continue
+        kept += [(row.place, row.backend) for row in usable]
+        lost |= not _written(cell.call, usable)
+    results.notes += _told(kept, left, lost)
     return kept
 
 
-def _written(call: Call, timings: dict[str, Timing]) -> bool:
+def _usable(row: Row, call: Call) -> bool:
+    """Whether `auto` itself would have used it."""
+    limit = BACKENDS[row.backend].tolerance.get(call.dtype, math.inf)
+    return bool(row.times) and not row.reason and (row.error is None or row.error <= limit)
+
+
+def _doubt(missing: Collection[str], rows: Sequence[Row]) -> str:
+    """Why `auto` had better measure this place by itself; times of one kind only can be compared."""
+    if missing:
+        names = sorted(missing)
+        return f"{listed(names)} {'was' if len(names) == 1 else 'were'} not measured"
+    uneven = [row.backend for row in rows if row.spread is None or row.spread > UNEVEN]
+    if uneven:
+        return f"times vary by more than {100 * UNEVEN:.0f} % ({', '.join(uneven)})"
+    exact = [row for row in rows if BACKENDS[row.backend].exact]
+    for group in (exact, rows):
+        first, *others = sorted(group, key=_time)
+        close = [row.backend for row in others if _time(row) < CLOSE * _time(first)]
+        if close:
+            names = listed([first.backend, *close])
+            return f"{names} are within {100 * (CLOSE - 1):.0f} % of each other"
+    return ""
+
+
+def _time(row: Row) -> float:
+    return row.ms or math.inf
+
+
+def _written(call: Call, rows: Sequence[Row]) -> bool:
     """Whether they are on the disk too."""
+    timings = {row.backend: timing_of(BACKENDS[row.backend], _measurement(row)) for row in rows}
     known = timings_of(call.device)
     known.write(call, timings)
     return timings.items() <= Timings(known.path, known.machine).read(call).items()
 
 
-def _told(kept: list[str], uneven: list[str], lost: bool) -> list[str]:
+def _measurement(row: Row) -> Measurement:
+    return Measurement(row.backend, row.ms, row.first or row.ms, row.error)
+
+
+def _told(kept: list[tuple[tuple, str]], left: dict[str, list[str]], lost: bool) -> list[str]:
     notes = []
     if kept:
         until = " until ComfyUI ends, since timings.json cannot be written (see the log)"
-        names = ", ".join(dict.fromkeys(kept))
+        names = ", ".join(dict.fromkeys(name for _, name in kept))
         notes.append(f"kept for auto of Attention Backend{until if lost else ''}: {names}")
-    if uneven:
-        why = f"since their times vary by more than {100 * UNEVEN:.0f} %"
-        notes.append(f"not kept for auto, {why}: {', '.join(uneven)}")
+    for doubt, places in left.items():
+        notes.append(f"left for auto to measure by itself, since {doubt}: {'; '.join(places)}")
     return notes
-
-
-def _asked(call: Call) -> list[Backend]:
-    """All that `auto` may ever ask."""
-    names = candidates(call, probe(), Policy("auto", precision="allow approximate"))
-    return [BACKENDS[name] for name in names]
-
-
-def _measurement(row: Row, backend: Backend, call: Call) -> Measurement | None:
-    """None for a row that `auto` itself would not have used."""
-    if not row.ms or row.reason:
-        return None
-    if row.error is not None and not row.error <= backend.tolerance.get(call.dtype, math.inf):
-        return None
-    return Measurement(backend.name, row.ms, row.first or row.ms, row.error)

@@ -25,11 +25,12 @@ def add(graph: Graph, model, **changes):
 
 @pytest.fixture
 def timings(load, monkeypatch):
-    """The timings of the CPU, empty before and after; however busy this machine is, they count as even."""
+    """The timings of the CPU, empty before and after; however busy this machine is, they leave no doubt."""
     from wanattn.nodes import measuring
     from wanattn.nodes.backend import timings_of
 
     monkeypatch.setattr(measuring, "UNEVEN", math.inf)
+    monkeypatch.setattr(measuring, "CLOSE", 0.0)
     timings_of.cache_clear()
     kept = timings_of("cpu")
     kept.path.unlink(missing_ok=True)
@@ -110,19 +111,59 @@ def cell(load):
     return cells_of(variant_of(load("t2v")), [Clip(64, 64, 5)], torch.float32, "cpu")[0]
 
 
-def test_times_that_vary_too_much_are_left_for_auto_to_measure(load, timings, cell, monkeypatch):
-    from wanattn.attention.backends import BACKENDS
+STEADY, SLOWER = [1.0, 1.01, 1.02], [2.0, 2.02, 2.04]
+PLACE = "self 32 tokens, 5 frames"
+
+
+@pytest.mark.parametrize(
+    ("times", "doubt"),
+    [
+        ({"flash": STEADY, "math": [2.0, 2.0, 2.6]}, "times vary by more than 20 % (math)"),
+        (
+            {"flash": STEADY, "math": [1.08, 1.09, 1.1]},
+            "flash and math are within 10 % of each other",
+        ),
+        ({"flash": STEADY, "sub_quad": SLOWER}, "math was not measured"),
+    ],
+)
+def test_places_in_doubt_are_left_for_auto_to_measure(timings, cell, monkeypatch, times, doubt):
     from wanattn.nodes import measuring
 
     monkeypatch.undo()
-    results = results_of(cell, flash=[1.0, 1.1, 1.19], math=[1.0, 1.0, 1.3], sub_quad=[1.0, 9.0])
+    results = results_of(cell, **times)
 
-    assert measuring.keep([cell], results) == [(cell.row(BACKENDS["flash"]).place, "flash")]
-    assert [set(known) for known in on_disk(timings).values()] == [{"flash"}]
-    assert results.notes == [
-        "kept for auto of Attention Backend: flash",
-        "not kept for auto, since their times vary by more than 20 %: math (self 32 tokens, 5 frames)",
-    ]
+    assert not measuring.keep([cell], results)
+    assert not timings.path.exists()
+    assert results.notes == [f"left for auto to measure by itself, since {doubt}: {PLACE}"]
+
+
+def test_a_clear_lead_is_kept_for_auto(timings, cell, monkeypatch):
+    from wanattn.nodes import measuring
+
+    monkeypatch.undo()
+    results = results_of(cell, flash=STEADY, math=SLOWER)
+
+    place = results.rows[0].place
+    assert measuring.keep([cell], results) == [(place, "flash"), (place, "math")]
+    assert [set(known) for known in on_disk(timings).values()] == [{"flash", "math"}]
+    assert results.notes == ["kept for auto of Attention Backend: flash, math"]
+
+
+def test_an_approximate_kernel_close_to_an_exact_one_is_a_doubt_too(timings, cell, monkeypatch):
+    """With `allow approximate` it is among those that `auto` chooses from."""
+    from wanattn.attention.backends import BACKENDS
+    from wanattn.nodes import measuring
+
+    rough = dataclasses.replace(BACKENDS["math"], name="rough", exact=False)
+    for name, made in (("rough", rough), ("math", BACKENDS["math"])):
+        monkeypatch.setitem(BACKENDS, name, made)
+    everything = [BACKENDS[name] for name in ("flash", "math", "rough")]
+    monkeypatch.setattr(measuring, "CLOSE", 1.1)
+    monkeypatch.setattr(measuring, "eligible", lambda *given: everything)
+    results = results_of(cell, flash=STEADY, math=SLOWER, rough=[0.98, 0.99])
+
+    assert not measuring.keep([cell], results)
+    assert results.notes[0].startswith("left for auto to measure by itself, since rough and flash")
 
 
 def test_times_that_cannot_be_written_are_kept_for_this_session(timings, cell):
@@ -131,7 +172,7 @@ def test_times_that_cannot_be_written_are_kept_for_this_session(timings, cell):
     timings.path.parent.mkdir(parents=True, exist_ok=True)
     timings.path.mkdir()
     try:
-        results = results_of(cell, flash=[1.0, 1.1])
+        results = results_of(cell, flash=[1.0, 1.1], math=[2.0, 2.1])
         measuring.keep([cell], results)
     finally:
         timings.path.rmdir()
@@ -139,7 +180,7 @@ def test_times_that_cannot_be_written_are_kept_for_this_session(timings, cell):
     assert timings.read(cell.call)["flash"].milliseconds == 1.05
     (note,) = results.notes
     assert note.endswith(
-        "until ComfyUI ends, since timings.json cannot be written (see the log): flash"
+        "until ComfyUI ends, since timings.json cannot be written (see the log): flash, math"
     )
 
 
@@ -147,10 +188,10 @@ def test_a_damaged_file_of_timings_is_set_aside(workbench, load, timings):
     timings.path.parent.mkdir(parents=True, exist_ok=True)
     timings.path.write_text("{", encoding="utf-8")
 
-    text = bench(workbench, load("t2v"), backends="flash").text
+    text = bench(workbench, load("t2v")).text
 
-    assert "kept for auto of Attention Backend: flash" in text
-    assert [set(known) for known in on_disk(timings).values()] == [{"flash"}] * 2
+    assert "kept for auto of Attention Backend: flash, math" in text
+    assert [set(known) for known in on_disk(timings).values()] == [{"flash", "math"}] * 2
     for aside in timings.path.parent.glob("*.damaged-*"):
         aside.unlink()
 
