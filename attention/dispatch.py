@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from . import evidence
+from . import evidence, failure
 from .backends import Refused
 from .call import Call
 from .environment import Environment, probe
@@ -48,7 +47,7 @@ class Dispatcher:
 
     Decisions are kept by kind of call until `reset`. `blocks` is how many the model has, for the rules.
     `timings_of` gives the timings of a device, which `auto` reads and adds to; without it nothing is measured.
-    `notes` holds a sentence for each thing that was found out.
+    `notes` holds a sentence for each thing that was found out, `warnings` those that tell of a spoiled output.
     """
 
     def __init__(
@@ -69,6 +68,7 @@ class Dispatcher:
         self._rulings = Rulings(self.rules, blocks) if rules else None
         self.environment = environment or probe()
         self.notes: list[str] = []
+        self.warnings: list[str] = []
         self._plans: dict[tuple, Plan] = {}
         self._knowledge = Knowledge(timings_of) if timings_of else None
         self._guard = Guard()
@@ -78,6 +78,7 @@ class Dispatcher:
         self._plans.clear()
         self._guard = Guard()
         self.notes.clear()
+        self.warnings.clear()
         if self._knowledge:
             self._knowledge.forgive()
         if self._rulings is None:
@@ -136,7 +137,7 @@ class Dispatcher:
             except Exception as error:  # the one place where a kernel may fail
                 self._fail(plan, backend.name, error)
                 continue
-            if not backend.exact:
+            if not (backend.exact or _capturing(result)):
                 self._guard.watch(result, Suspect(plan, backend.name, forward.step, block))
             forward.add(record)
             return result
@@ -147,12 +148,13 @@ class Dispatcher:
         plan = suspect.kind
         if not isinstance(plan, Plan) or suspect.backend in plan.failed:
             return
-        step = "an unknown step" if suspect.step is None else f"step {suspect.step + 1}"
+        step = "an unknown step" if suspect.step is None else f"step {suspect.step}"
         place = step if suspect.block is None else f"{step}, block {suspect.block}"
         plan.failed[suspect.backend] = (f"output not finite in {place}",)
         note = f"{suspect.backend}: output not finite in {place}; {plan.call.role} calls left it"
         log.warning("%s", note)
         self.notes.append(note)
+        self.warnings.append(note)
         self._choose(plan)
 
     def _attend(
@@ -187,11 +189,23 @@ class Dispatcher:
             return
         if call.device_type not in ("cpu", "cuda"):
             return
+        if _capturing(inputs.q):
+            return
         backends = eligible(call, self.environment, plan.policy)
-        if len(backends) > 1:
+        if len(backends) < 2:
+            return
+        try:
             plan.measured = self._knowledge.of(call, backends, inputs)
-            self.notes.append(describe(call, list(plan.measured.values())))
-            log.info("%s", self.notes[-1])
+        except Exception as error:  # measuring is a help, never a condition
+            log.warning("%s was not measured", call.describe(), exc_info=error)
+            self.notes.append(f"{call.role} calls not measured ({failure.words(error)})")
+            failure.release(error)
+            return
+        self.notes.append(describe(call, list(plan.measured.values())))
+        log.info("%s", self.notes[-1])
+        problem = self._knowledge.problem(call)
+        if problem and problem not in self.notes:
+            self.notes.append(problem)
 
     def _choose(self, plan: Plan) -> None:
         plan.choice = choose(plan.call, self.environment, plan.policy, plan.failed, plan.measured)
@@ -207,13 +221,15 @@ class Dispatcher:
             plan.failed[name] = error.reasons
         else:
             log.warning("%s failed on %s", name, plan.call.describe(), exc_info=error)
-            first_line = str(error).strip().partition("\n")[0]
-            plan.failed[name] = (f"{type(error).__name__}: {first_line}",)
+            plan.failed[name] = (failure.words(error),)
             plan.error = error
-        if isinstance(error, torch.OutOfMemoryError):
-            traceback.clear_frames(error.__traceback__)  # they hold the kernel's own tensors
-            torch.cuda.empty_cache()
+        failure.release(error)
         self._choose(plan)
+
+
+def _capturing(tensor: torch.Tensor) -> bool:
+    """Whether torch records a CUDA graph: what is launched then runs again with each replay, on memory of the graph."""
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def _confront(record: Record, sighting: Sighting) -> None:

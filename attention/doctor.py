@@ -12,6 +12,7 @@ import torch
 from .backends import BACKENDS, Backend, Kernel
 from .call import Call
 from .environment import Environment, probe, require
+from .failure import words
 
 ATTENTION_FLAG = re.compile(r"--use-[a-z-]*attention\b")
 
@@ -54,7 +55,7 @@ def _try(backend: Backend, device: str, environment: Environment) -> dict:
         try:
             backend.run(q, q, q)
         except Exception as error:  # a broken kernel is an answer here
-            reasons = [f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"]
+            reasons = [words(error)]
     return {
         "name": backend.name,
         "label": backend.label,

@@ -19,7 +19,7 @@ class Knowledge:
     """One model's view. `timings_of` gives the timings of a device, shared by all models.
 
     Speeds are taken over from the file. The error of an approximate backend is not: it depends on the model's own
-    tensors, so it is measured once a model. Refusals are kept for this session only.
+    tensors, so it is measured once a model. Refusals are kept until `forgive` only.
     `milliseconds` is what measuring has taken so far.
     """
 
@@ -27,6 +27,10 @@ class Knowledge:
         self.milliseconds = 0.0
         self._timings_of = timings_of
         self._found: dict[tuple[str, str], Measurement] = {}
+
+    def problem(self, call: Call) -> str:
+        """What is wrong with the file of timings, empty if nothing."""
+        return self._timings_of(call.device).problem
 
     def forgive(self) -> None:
         """Forget refusals, such as one for want of memory: the next run may have more."""

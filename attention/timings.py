@@ -21,6 +21,7 @@ log = logging.getLogger("wanattn")
 KIND = "wanattn timings"
 SCHEMA = 1
 LOCK_SECONDS = 2.0  # how long to wait for another process; writing takes milliseconds
+LARGEST = 1e12  # what a damaged file may hold beyond it would not even fit a float
 STALE_SECONDS = 10.0  # a lock this old was left by a process that died
 
 
@@ -81,7 +82,7 @@ class Timings:
         """By backend name; empty where nothing was measured."""
         with self._lock:
             if self.path and not self._loaded:
-                self._known = self._load(self.path).get(self.machine, {})
+                self._known = self._found(self.path).get(self.machine, {})
                 self._loaded = True
             return dict(self._known.get(key_of(call), {}))
 
@@ -93,13 +94,19 @@ class Timings:
             if self.path:
                 self._save(self.path)
 
+    def _found(self, path: Path) -> dict[str, dict[str, dict[str, Timing]]]:
+        try:
+            return self._load(path)
+        except OSError as error:
+            self._tell(f"{path.name} cannot be read ({_words(error)}); timings are measured anew")
+        return {}
+
     def _load(self, path: Path) -> dict[str, dict[str, dict[str, Timing]]]:
+        """OSError for a file that is there and cannot be read: it must not be written over."""
         try:
             return parse(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except OSError as error:
-            self._tell(f"{path} cannot be read ({error}); timings are measured anew")
         except ValueError as error:
             self._set_aside(path, error)
         return {}
@@ -110,9 +117,9 @@ class Timings:
         try:
             os.replace(path, aside)
         except OSError as failure:
-            self._tell(f"{path}: {error}; it cannot be moved away either ({failure})")
+            self._tell(f"{path.name}: {error}; it cannot be moved away either ({_words(failure)})")
         else:
-            self._tell(f"{path}: {error}; moved to {aside.name}, timings are measured anew")
+            self._tell(f"{path.name}: {error}; moved to {aside.name}, timings are measured anew")
 
     def _save(self, path: Path) -> None:
         try:
@@ -124,12 +131,19 @@ class Timings:
                     mine.setdefault(key, {}).update(timings)
                 _replace(path, render(machines))
         except OSError as error:
-            self._tell(f"{path} cannot be written ({error}); timings are kept in memory only")
+            self._tell(
+                f"{path.name} cannot be written ({_words(error)}); timings are kept in memory only"
+            )
 
     def _tell(self, problem: str) -> None:
+        """Notes of nodes and reports go without the folder, which is nobody's business."""
         if problem != self.problem:
-            log.warning("%s", problem)
+            log.warning("%s (in %s)", problem, self.path and self.path.parent)
         self.problem = problem
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def render(machines: Mapping[str, Mapping[str, Mapping[str, Timing]]]) -> str:
@@ -189,9 +203,9 @@ def _timing(value: object, where: str) -> Timing:
 
 
 def _positive(value: object, or_zero: bool = False) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return value > 0 or (or_zero and value == 0)
+    return 0 < value < LARGEST or (or_zero and value == 0)
 
 
 def _replace(path: Path, text: str) -> None:
@@ -216,7 +230,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         if mine:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # another program may have it open on Windows; it goes stale
                 path.unlink()
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
+from . import failure
 from .backends import Backend
 from .call import Call
 from .expected import Expected, Inputs
@@ -30,12 +30,15 @@ BURSTS = (2.0, 20.0)  # milliseconds of one measurement: enough, and best where 
 AHEAD = (2.0, 10.0)  # milliseconds of matrix products before it, likewise
 MOST_CALLS = 200  # of one measurement
 LINEAR = 22  # multiplications of a block's linear layers, over the square of its width: Wan 14B's; 5B has more
+LONG_FIRST = 500.0  # milliseconds that a first call takes longer for plans or compilation, to be worth telling
+USED_UP = "the time of one forward was used up"
 STEADY = 50.0  # milliseconds; shorter measurements are made twice before a backend is dropped
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One backend on one call. `refusal` says why it must not be used, and is empty if it may.
+    """One backend on one call. `refusal` says why it must not be used, and is empty if it may; without times it was
+    not timed, since the budget was used up.
 
     `milliseconds` is the median of a call, `first` the first call with plan building or compilation in it,
     `error` relative to `Expected`; each is None where it was not measured.
@@ -50,6 +53,10 @@ class Measurement:
     @property
     def usable(self) -> bool:
         return not self.refusal and self.milliseconds is not None
+
+    @property
+    def untimed(self) -> bool:
+        return not self.refusal and self.milliseconds is None
 
 
 @dataclass(slots=True)
@@ -95,9 +102,7 @@ def tune(
         best = min((trial.milliseconds for trial in trials), default=None)
         budget = _budget(call, best or 0.0, forward_milliseconds)
         if best is not None and _spent(trials) > budget:
-            failures.append(
-                Measurement(backend.name, refusal="not timed, the time of one forward is used up")
-            )
+            failures.append(Measurement(backend.name))
             continue
         outcome = track.first_look(backend)
         if isinstance(outcome, Measurement):
@@ -105,7 +110,7 @@ def tune(
         else:
             trials.append(outcome)
     if trials:
-        _finish(call, trials, track, forward_milliseconds)
+        failures += _finish(call, trials, track, forward_milliseconds)
     trials.sort(key=lambda trial: trial.milliseconds)
     return [*(trial.measurement() for trial in trials), *failures]
 
@@ -126,12 +131,17 @@ def describe(
     call: Call, measurements: Sequence[Measurement], labels: Callable[[str], str] = str
 ) -> str:
     """What was found, fastest first: `self 82,992: cuDNN 240 ms, flash 396 ms (1.65x slower)`."""
-    times = sorted((m.milliseconds, m.backend) for m in measurements if m.milliseconds and m.usable)
+    timed = (m for m in measurements if m.milliseconds and m.usable)
+    times = sorted((m.milliseconds or 0.0, m.backend, m.first or 0.0) for m in timed)
     parts = []
-    for milliseconds, backend in times:
-        slower = f" ({milliseconds / times[0][0]:.2f}x slower)" if parts else ""
-        parts.append(f"{labels(backend)} {_milliseconds(milliseconds)}{slower}")
+    for milliseconds, backend, first in times:
+        remarks = [f"{milliseconds / times[0][0]:.2f}x slower"] if parts else []
+        if first > LONG_FIRST + milliseconds:
+            remarks.append(f"first call {first / 1e3:.1f} s")
+        told = f" ({', '.join(remarks)})" if remarks else ""
+        parts.append(f"{labels(backend)} {_milliseconds(milliseconds)}{told}")
     parts += [f"{labels(m.backend)} not used: {m.refusal}" for m in measurements if m.refusal]
+    parts += [f"{labels(m.backend)} not timed: {USED_UP}" for m in measurements if m.untimed]
     lengths = (
         f"{call.q_len:,}" if call.q_len == call.kv_len else f"{call.q_len:,} x {call.kv_len:,}"
     )
@@ -152,10 +162,14 @@ class _Track:
     def first_look(self, backend: Backend) -> _Trial | Measurement:
         """First call, check, one measurement or two."""
         outcome = _first(backend, self._call, self._inputs, self._expected, self._stopwatch)
-        if isinstance(outcome, _Trial):
+        if not isinstance(outcome, _Trial):
+            return outcome
+        try:
             outcome.times.append(self._single(outcome))
             if outcome.milliseconds < STEADY:
                 self.measure(outcome, _burst(outcome.milliseconds, BURSTS[0]), AHEAD[0])
+        except Exception as error:
+            return _broken(backend, error)
         return outcome
 
     def measure(self, trial: _Trial, burst: int, ahead: float) -> None:
@@ -197,16 +211,18 @@ def _first(backend, call, inputs, expected, stopwatch) -> _Trial | Measurement:
     try:
         first = stopwatch(lambda: results.append(inputs.run(backend)), 1)
         error = expected.error(results.pop())
-    except Exception as failure:  # as in the dispatcher: a kernel may fail, the next one is asked
-        if isinstance(failure, torch.OutOfMemoryError):
-            traceback.clear_frames(failure.__traceback__)  # they hold the kernel's own tensors
-            torch.cuda.empty_cache()
-        words = str(failure).strip().partition("\n")[0]
-        return Measurement(backend.name, refusal=f"{type(failure).__name__}: {words}")
+    except Exception as broken:
+        return _broken(backend, broken)
     refusal = _inaccuracy(backend, call, error)
     if refusal:
         return Measurement(backend.name, None, first, error, refusal)
     return _Trial(backend, first, error)
+
+
+def _broken(backend: Backend, error: Exception) -> Measurement:
+    """As in the dispatcher: a kernel may fail, the next one is asked."""
+    failure.release(error)
+    return Measurement(backend.name, refusal=failure.words(error))
 
 
 def _inaccuracy(backend: Backend, call: Call, error: float | None) -> str:
@@ -218,8 +234,14 @@ def _inaccuracy(backend: Backend, call: Call, error: float | None) -> str:
     return f"error {error:.1e}, needs at most {limit:.0e}"
 
 
-def _finish(call: Call, trials: list[_Trial], track: _Track, forward: float | None) -> None:
-    """Take turns between those that are close, in either order, so that a drifting clock rate favours none."""
+def _finish(
+    call: Call, trials: list[_Trial], track: _Track, forward: float | None
+) -> list[Measurement]:
+    """Take turns between those that are close, in either order, so that a drifting clock rate favours none.
+
+    Those that break meanwhile leave `trials` and are returned.
+    """
+    broken: list[Measurement] = []
     for number in range(MOST_ROUNDS):
         best = min(trial.milliseconds for trial in trials)
         close = [trial for trial in trials if trial.milliseconds <= _margin(number) * best]
@@ -229,11 +251,18 @@ def _finish(call: Call, trials: list[_Trial], track: _Track, forward: float | No
         burst = _burst(best, min(BURSTS[1], max(BURSTS[0], share - ahead)))
         round_ = sum(trial.milliseconds * (burst + 1) + ahead for trial in close)
         if len(close) == 1 or round_ > left:
-            return
+            break
         for trial in close[:: -1 if number % 2 else 1]:
             if number == 0:
                 trial.times.clear()
-            track.measure(trial, burst, ahead)
+            try:
+                track.measure(trial, burst, ahead)
+            except Exception as error:
+                trials.remove(trial)
+                broken.append(_broken(trial.backend, error))
+        if not trials:
+            break
+    return broken
 
 
 def _margin(number: int) -> float:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ..attention.backends import BACKENDS, Backend
+from ..attention.failure import words
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,8 +28,7 @@ def load(folder: Path, cpu: bool) -> None:
         with contextlib.redirect_stdout(sys.stderr):  # what is printed here belongs to the user
             _import(cpu)
     except Exception as error:  # whatever a foreign program fails with is an answer
-        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        sentence = f"ComfyUI {version()} does not load in this Python ({reason})"
+        sentence = f"ComfyUI {version()} does not load in this Python ({words(error)})"
         sys.path[:] = before
         raise RuntimeError(f"{sentence}; run wanattn with ComfyUI's own Python") from error
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..backends.packages import pip
 from ..cli import INTERRUPTED, STOPPED, say
+from ..failure import words
 from . import REPOSITORY, chart, compare, files, table
 from .depth import Depth
 from .facts import facts
@@ -163,9 +164,8 @@ def _sentence(depth: Depth, error: Exception) -> str:
 def _defect(error: Exception) -> str:
     """What to report of an exception that nobody expected."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    words = str(error).strip().partition("\n")[0]
     place = f"{Path(frame.filename).name}, line {frame.lineno}"
-    return f"{type(error).__name__}: {words} ({place}); please report it: {REPOSITORY}/issues"
+    return f"{words(error)} ({place}); please report it: {REPOSITORY}/issues"
 
 
 def _save(keeper: Keeper) -> str:

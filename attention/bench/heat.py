@@ -14,6 +14,7 @@ from ..backends import BACKENDS, Backend
 from ..environment import free_memory, probe
 from ..evidence import watch
 from ..expected import Expected, Inputs
+from ..failure import words
 from ..timer import timer_for
 from ..tuner import check
 from .cells import Cell
@@ -108,7 +109,7 @@ class Heat:
             inputs = self._cell.inputs(seed)
             return inputs, Expected(inputs)
         except torch.OutOfMemoryError as error:
-            return _words(error)
+            return words(error)
 
     def _shortage(self) -> str:
         """On a GPU a call that is too large ends in an error; on a CPU the system may end the process instead."""
@@ -204,16 +205,16 @@ class Heat:
 
     def _guarded(self, lane: _Lane, work: Callable[[], None]) -> bool:
         """Whether it went well. A kernel may fail at any call; the others go on."""
-        words = ""
+        reason = ""
         try:
             work()
         except Exception as failure:
-            words = _words(failure)
-        if words:  # out of the except clause, so that the failed call's tensors are gone
+            reason = words(failure)
+        if reason:  # out of the except clause, so that the failed call's tensors are gone
             self._free()
             lane.row.times.clear()
-            self._retire(lane, words)
-        return not words
+            self._retire(lane, reason)
+        return not reason
 
     def _retire(self, lane: _Lane, reason: str) -> None:
         lane.row.reason, lane.racing = reason, False
@@ -240,7 +241,3 @@ class Heat:
         if self._device.type != "cuda":
             return None
         return (torch.cuda.max_memory_allocated(self._device) - before) / 2**30
-
-
-def _words(failure: Exception) -> str:
-    return f"{type(failure).__name__}: {str(failure).strip().partition(chr(10))[0]}"

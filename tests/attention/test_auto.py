@@ -8,7 +8,7 @@ import logging
 import pytest
 import torch
 import torch.nn.functional as F
-from wanattn.attention import policy
+from wanattn.attention import policy, tuner
 from wanattn.attention.backends import BACKENDS
 from wanattn.attention.dispatch import Dispatcher
 from wanattn.attention.forward import Forward
@@ -121,6 +121,40 @@ def test_max_error_out_of_range_is_named(value):
         Policy(max_error=value)
 
 
+def test_a_backend_that_was_not_timed_is_still_there_to_fall_back_on(make_call, make_environment):
+    """What there was no time for is no worse than what broke."""
+    found = {"efficient": Measurement("efficient"), **measured(flash=3.0)}
+    failed = {"flash": ("RuntimeError: no",), "cudnn": ("RuntimeError: no",)}
+
+    choice = choose(make_call(), make_environment(), Policy("auto"), failed, found)
+
+    assert choice.backend.name == "efficient"
+
+
+def test_measuring_that_fails_costs_no_run(attend, timings, monkeypatch):
+    def fails(inputs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(tuner, "Expected", fails)
+    dispatcher, recorder = Dispatcher(Policy("auto"), timings_of=timings), Recorder()
+
+    assert attend(dispatcher, recorder).isfinite().all()
+    assert dispatcher.notes == ["self calls not measured (OutOfMemoryError: CUDA out of memory)"]
+    assert recorder.snapshot().calls[0][1].active == "flash"
+
+
+def test_a_damaged_file_of_timings_is_told_on_the_node(attend, timings):
+    path = timings("cpu").path
+    path.write_text("{")
+    dispatcher, recorder = Dispatcher(Policy("auto"), timings_of=timings), Recorder()
+
+    attend(dispatcher, recorder)
+    attend(dispatcher, recorder, q_len=200)
+
+    assert dispatcher.notes[1].startswith("timings.json: not JSON")
+    assert len(dispatcher.notes) == 3
+
+
 def test_backend_with_an_output_that_is_not_finite_is_left_for_the_rest_of_the_run(
     monkeypatch, attend, caplog
 ):
@@ -141,8 +175,8 @@ def test_backend_with_an_output_that_is_not_finite_is_left_for_the_rest_of_the_r
     assert out.isfinite().all()
     first, second = (record for _, record in recorder.snapshot().calls)
     assert (first.active, second.active) == ("int8", "flash")
-    assert second.reason == "output not finite in step 3, block 7"
-    assert dispatcher.notes == ["int8: output not finite in step 3, block 7; self calls left it"]
+    assert second.reason == "output not finite in step 2, block 7"
+    assert dispatcher.notes == ["int8: output not finite in step 2, block 7; self calls left it"]
     assert caplog.messages == dispatcher.notes
     dispatcher.reset()
     attend(dispatcher, recorder)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -97,6 +99,29 @@ def test_reset_gives_a_broken_kernel_another_chance(tensors, forward, breaking):
         dispatcher.run(q, k, v, None, None, forward, 0)
 
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), torch.OutOfMemoryError("out of memory")])
+def test_a_kernel_that_breaks_keeps_no_tensor(tensors, forward, monkeypatch, error):
+    def run(q, k, v, mask=None, scale=None):
+        copy = q.clone()
+        held.append(weakref.ref(copy))
+        try:
+            raise KeyError("inside")
+        except KeyError:
+            raise error  # noqa: B904  as kernels' wrappers do
+
+    held = []
+    flash = backends.Backend("flash", "FlashAttention", lambda call, environment: [], run, {})
+    monkeypatch.setitem(policy.BACKENDS, "flash", flash)
+    monkeypatch.setattr("wanattn.attention.dispatch.log.warning", lambda *given, **named: None)
+    dispatcher, given = Dispatcher(Policy("flash")), tensors()
+    held += map(weakref.ref, given)
+
+    held.append(weakref.ref(dispatcher.run(*given, None, None, forward, 0)))
+    del given
+
+    assert [reference() for reference in held] == [None] * 5
 
 
 def test_out_of_memory_is_the_cause_of_the_final_error(tensors, forward, breaking):

@@ -106,6 +106,7 @@ DAMAGED = {
     "true": entry(first=True),
     "not a number": entry(milliseconds=float("nan")),
     "infinite": entry(first=float("inf")),
+    "too large for a float": entry(first=10**400),
     "version": entry(version=None),
 }
 
@@ -122,7 +123,8 @@ def test_damaged_file_is_set_aside_with_a_message(path, make_call, caplog, text)
     (aside,) = path.parent.glob("timings.json.damaged-*")
     assert aside.read_text() == text and not path.exists()
     assert "timings are measured anew" in timings.problem
-    assert [record.getMessage() for record in caplog.records] == [timings.problem]
+    assert caplog.messages == [f"{timings.problem} (in {path.parent})"]
+    assert str(path.parent) not in timings.problem
     timings.write(make_call(), {"flash": FLASH})
     assert Timings(path, "card").read(make_call()) == {"flash": FLASH}
 
@@ -148,6 +150,26 @@ def test_folder_in_the_way_is_not_fatal(path, make_call, caplog):
 
     assert timings.read(make_call()) == {"flash": FLASH}
     assert "timings are kept in memory only" in timings.problem
+
+
+def test_a_file_that_cannot_be_read_is_not_written_over(path, make_call, monkeypatch):
+    """As where another program has it open on Windows."""
+    Timings(path, "other card").write(make_call(), {"flash": FLASH})
+
+    def locked(self, **facts):
+        raise PermissionError(13, "in use", str(self))
+
+    timings = Timings(path, "card")
+    with monkeypatch.context() as patched:
+        patched.setattr(type(path), "read_text", locked)
+        timings.write(make_call(), {"flash": FLASH})
+        assert (
+            timings.problem
+            == "timings.json cannot be written (in use); timings are kept in memory only"
+        )
+
+    assert timings.read(make_call()) == {"flash": FLASH}
+    assert Timings(path, "other card").read(make_call()) == {"flash": FLASH}
 
 
 def test_no_folder_can_be_made_is_not_fatal(tmp_path, make_call):

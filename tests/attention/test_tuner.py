@@ -113,9 +113,7 @@ def test_budget_leaves_the_rest_untimed(case):
     found = tune(call, backends, inputs, forward_milliseconds=60)
 
     assert found[0].backend == "first" and found[0].usable
-    assert found[1] == Measurement(
-        "second", refusal="not timed, the time of one forward is used up"
-    )
+    assert found[1] == Measurement("second") and found[1].untimed
 
 
 def test_tuning_stays_within_the_budget(case):
@@ -129,7 +127,7 @@ def test_tuning_stays_within_the_budget(case):
     found = tune(call, [backend(f"b{index}", counted) for index in range(30)], inputs, 100)
 
     assert len(runs) <= 24  # of 5 ms each; the first backend past the budget still ends its turn
-    assert any(measurement.refusal for measurement in found)
+    assert any(measurement.untimed for measurement in found)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +147,23 @@ def test_backend_that_must_not_be_used_is_refused(case, run, refusal):
 
     assert [measurement.backend for measurement in found] == ["good", "bad"]
     assert found[1].refusal == refusal and not found[1].usable
+
+
+@pytest.mark.parametrize("call_number", [2, 3, 9])
+def test_backend_that_breaks_later_is_refused_too(case, call_number):
+    call, inputs = case()
+    runs = []
+
+    def tires(*arguments):
+        runs.append(1)
+        if len(runs) == call_number:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return right(*arguments)
+
+    found = tune(call, [backend("tires", tires), backend("good", right)], inputs, 1000)
+
+    assert [measurement.backend for measurement in found] == ["good", "tires"]
+    assert found[1].refusal == "OutOfMemoryError: CUDA out of memory"
 
 
 def test_broken_input_is_no_backend_s_fault(case):
@@ -188,6 +203,8 @@ def test_description_is_one_sentence(make_call):
         Measurement("cudnn", 240.2, 300.0, 2e-3),
         Measurement("flash", 396.3, 400.0, 2e-3),
         Measurement("fa4", refusal="RuntimeError: no"),
+        Measurement("efficient"),
+        Measurement("fa3", 480.0, 3880.0),
     ]
     labels = {"cudnn": "cuDNN"}
 
@@ -197,7 +214,8 @@ def test_description_is_one_sentence(make_call):
 
     assert (
         text
-        == "self 82,992: cuDNN 240 ms, flash 396 ms (1.65x slower), fa4 not used: RuntimeError: no"
+        == "self 82,992: cuDNN 240 ms, flash 396 ms (1.65x slower), fa3 480 ms (2.00x slower, first call 3.9 s), "
+        "fa4 not used: RuntimeError: no, efficient not timed: the time of one forward was used up"
     )
 
 
