@@ -2,10 +2,11 @@
 
 from .backends import BACKENDS, Backend
 from .call import Call
-from .dispatch import Dispatcher, Observer
+from .dispatch import Dispatcher
 from .environment import Environment, probe
 from .forward import Forward
 from .intercept import Intercept
+from .observer import Observer
 from .policy import Choice, NoBackend, Policy, choose
 from .record import Record
 from .recorder import Recorder

@@ -13,7 +13,8 @@ ROLES = ("self", "text", "image", "other")
 class Call:
     """What a kernel needs to know to accept or refuse a call.
 
-    `kv_heads` differs from `heads` with grouped-query attention; `mask` is `none`, `bool` or `float`.
+    `kv_heads` differs from `heads` with grouped-query attention; `mask` is `none`, `bool` or `float`. `protected` is
+    a call that the model wants computed in full precision.
     """
 
     role: str
@@ -27,6 +28,7 @@ class Call:
     mask: str = "none"
     kv_heads: int = 0
     value_dim: int = 0
+    protected: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kv_heads", self.kv_heads or self.heads)
@@ -34,7 +36,13 @@ class Call:
 
     @classmethod
     def of(
-        cls, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, role: str
+        cls,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        mask: torch.Tensor | None,
+        role: str,
+        protected: bool = False,
     ) -> Call:
         """Read the facts off tensors of [batch, heads, tokens, head_dim]."""
         batch, heads, q_len, head_dim = q.shape
@@ -50,6 +58,7 @@ class Call:
             mask_kind(mask),
             k.shape[1],
             v.shape[3],
+            protected,
         )
 
     @property

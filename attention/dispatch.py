@@ -66,6 +66,7 @@ class Dispatcher:
         self._blocks = blocks
         self._names_blocks = any(rule.blocks for rule in rules)
         self._rulings = Rulings(self.rules, blocks) if rules else None
+        self._met: set[int] = set()  # ids of rules that a call came under
         self.environment = environment or probe()
         self.notes: list[str] = []
         self.warnings: list[str] = []
@@ -81,6 +82,7 @@ class Dispatcher:
         self.warnings.clear()
         if self._knowledge:
             self._knowledge.forgive()
+        self._met.clear()
         if self._rulings is None:
             return
         if steps:
@@ -105,6 +107,7 @@ class Dispatcher:
         if block is None and self._names_blocks and UNPLACED not in self.notes:
             self.notes.append(UNPLACED)
         rule = self._rulings.of(role, step, block)
+        self._met.add(id(rule))
         return rule.backend if rule else self.policy.backend
 
     def end_forward(self, wait: bool = False) -> None:
@@ -112,17 +115,28 @@ class Dispatcher:
         self._guard.post()
         for suspect in self._guard.read(wait):
             self._distrust(suspect)
+        if wait and self._rulings:
+            self.notes[: len(self.rules)] = self._rulings.notes(self.rules, self._met)
 
     def run(
-        self, q, k, v, mask, scale, forward: Forward, block: int | None, role: str = ""
+        self,
+        q,
+        k,
+        v,
+        mask,
+        scale,
+        forward: Forward,
+        block: int | None,
+        role: str = "",
+        protected: bool = False,
     ) -> torch.Tensor:
-        """Tensors are [batch, heads, tokens, head_dim], as is the result.
+        """Tensors are [batch, heads, tokens, head_dim], as is the result. `protected` as in `Call`.
 
         Raises NoBackend if every backend that the policy allows refuses the call or breaks on it.
         """
         role = role or forward.role(q.shape[2], k.shape[2])
         policy = self._policies[self.wish(role, forward.step, block)]
-        plan = self._plan(q, k, v, mask, scale, role, policy)
+        plan = self._plan(Inputs(q, k, v, mask, scale), role, policy, protected)
         while plan.choice.backend is not None:
             backend = plan.choice.backend
             record = self._record(plan, backend.name, forward, block)
@@ -170,14 +184,16 @@ class Dispatcher:
             _confront(record, plan.sighting)
         return result
 
-    def _plan(self, q, k, v, mask, scale, role: str, policy: Policy) -> Plan:
+    def _plan(self, inputs: Inputs, role: str, policy: Policy, protected: bool) -> Plan:
+        q, k, v, mask = inputs.q, inputs.k, inputs.v, inputs.mask
         masked = None if mask is None else (mask.dtype, mask.shape)
-        key = (policy.backend, role, q.shape, k.shape, v.shape[3], q.dtype, q.device, masked)
+        shapes = (q.shape, k.shape, v.shape[3], q.dtype, q.device, masked)
+        key = (policy.backend, role, protected, *shapes)
         plan = self._plans.get(key)
         if plan is None:
-            call = Call.of(q, k, v, mask, role)
+            call = Call.of(q, k, v, mask, role, protected)
             plan = self._plans[key] = Plan(call, policy, Choice(None))
-            self._measure(plan, Inputs(q, k, v, mask, scale))
+            self._measure(plan, inputs)
             self._choose(plan)
             log.debug("%s: %s", call.describe(), plan.choice)
         return plan
@@ -240,75 +256,3 @@ def _confront(record: Record, sighting: Sighting) -> None:
         contradiction = f"{record.active} was forced, but the profiler saw {seen}"
         record.reason = "; ".join(filter(None, (record.reason, contradiction)))
         record.active, record.mismatch = sighting.name or "unknown", True
-
-
-class Observer:
-    """Leaves calls to a function that the pack does not know, and tells what it ran.
-
-    One call of each kind is profiled until `reset`, unless the forward asks for more or for none; the others
-    of that kind take over what was seen. A function that may change its mind is profiled once a step.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[tuple, Sighting] = {}
-
-    def reset(self) -> None:
-        self._seen.clear()
-
-    def run(
-        self,
-        call: Call,
-        function: Callable[[], torch.Tensor],
-        name: str,
-        forward: Forward,
-        block: int | None,
-        reason: str = "",
-        wish: str = "",
-        fickle: bool = False,
-    ) -> torch.Tensor:
-        """Return the function's result. `name` is what to call it where the profiler knows nothing better.
-
-        `wish` is what was asked for this call, where that is not what the forward says. A `fickle` function may
-        run something else in another step.
-        """
-        forward.handled = False
-        device = torch.device(call.device)
-        wish = wish or forward.wish or "host"
-        record = Record(call, wish, name, "host", reason, forward.step, block, forward.cond)
-        kind = (call, name, forward.step if fickle else None)
-        result = self._attend(kind, function, record, forward, device)
-        if forward.handled:  # an override of ours further down took the call and recorded it
-            return result
-        if sighting := self._seen.get(kind):
-            record.active = sighting.name or name
-            record.evidence, record.sighting = "profiled", sighting
-        forward.add(record)
-        return result
-
-    def _attend(
-        self,
-        kind: tuple,
-        function: Callable[[], torch.Tensor],
-        record: Record,
-        forward: Forward,
-        device,
-    ) -> torch.Tensor:
-        seen = forward.proof != "every call" and kind in self._seen
-        if seen or forward.proof == "off":
-            return forward.timed(function, device, record)
-        result, sighting = evidence.watch(function, device)
-        if sighting:
-            self._seen[kind] = sighting
-            record.milliseconds = sighting.milliseconds
-        return result
-
-
-def name_of(function: Callable) -> str:
-    """How to call a function in a report: attention_sub_quad is `sub_quad`, others keep their full name."""
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    if name.startswith("attention_"):
-        return name.removeprefix("attention_")
-    module = getattr(function, "__module__", None) or type(function).__module__
-    # ComfyUI loads a pack under the path of its folder, which is nobody's business.
-    folder = module.replace("\\", "/").rpartition("/")[2]
-    return f"{folder.rpartition('.')[2]}.{name}"

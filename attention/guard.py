@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass
 
@@ -35,25 +36,39 @@ class Guard:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # the host may run several devices in threads of their own
         self._sheets: dict[torch.device, _Sheet] = {}
         self._travelling: deque[tuple[torch.Tensor, torch.cuda.Event | None, list[Suspect]]] = (
             deque()
         )
 
     def watch(self, out: torch.Tensor, suspect: Suspect) -> None:
+        with self._lock:
+            self._watch(out, suspect)
+
+    def post(self) -> None:
+        """Call at the end of a forward."""
+        with self._lock:
+            self._post()
+
+    def read(self, wait: bool = False) -> list[Suspect]:
+        """Those whose outputs were not finite, of all forwards whose sums are here by now."""
+        with self._lock:
+            return self._read(wait)
+
+    def _watch(self, out: torch.Tensor, suspect: Suspect) -> None:
         sheet = self._sheets.get(out.device)
         if sheet is None:
             with torch.inference_mode(False):  # written in and out of inference mode
                 sums = torch.zeros(SEATS, dtype=torch.float32, device=out.device)
             sheet = self._sheets[out.device] = _Sheet(sums, [])
         if len(sheet.suspects) == SEATS:
-            self.post()
+            self._post()
         seat = sheet.sums[len(sheet.suspects)]
         sheet.suspects.append(suspect)
         torch.sum(out.detach(), dim=tuple(range(out.ndim)), dtype=torch.float32, out=seat)
 
-    def post(self) -> None:
-        """Call at the end of a forward."""
+    def _post(self) -> None:
         for device, sheet in self._sheets.items():
             if not sheet.suspects:
                 continue
@@ -65,8 +80,7 @@ class Guard:
             self._travelling.append((sums, arrived, sheet.suspects))
             sheet.suspects = []
 
-    def read(self, wait: bool = False) -> list[Suspect]:
-        """Those whose outputs were not finite, of all forwards whose sums are here by now."""
+    def _read(self, wait: bool) -> list[Suspect]:
         found: list[Suspect] = []
         while self._travelling:
             sums, arrived, suspects = self._travelling[0]

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from .call import Call
-from .dispatch import Dispatcher, Observer
+from .dispatch import Dispatcher
 from .forward import Forward
+from .observer import Observer
 from .policy import Policy
 from .recorder import Recorder
 from .timings import Timings

@@ -18,7 +18,7 @@ _serving: ContextVar[Serve | None] = ContextVar("wanattn_serving", default=None)
 
 @contextmanager
 def serving(serve: Serve) -> Iterator[None]:
-    """Graphs that this thread runs meanwhile have their calls answered by `serve(q, k, v, mask, scale, block)`."""
+    """Graphs that this thread runs meanwhile have their calls answered by `serve` of the operands of `attend`."""
     token = _serving.set(serve)
     try:
         yield
@@ -34,19 +34,20 @@ def attend(
     mask: torch.Tensor | None,
     scale: float | None,
     block: int | None,
+    protected: bool,
 ) -> torch.Tensor:
     """Tensors are [batch, heads, tokens, head_dim]. The result lies in memory as [batch, tokens, heads, head_dim]."""
     serve = _serving.get() or plain
-    return _laid_out(serve(q, k, v, mask, scale, block))
+    return _laid_out(serve(q, k, v, mask, scale, block, protected))
 
 
 @attend.register_fake
-def _(q, k, v, mask, scale, block):
+def _(q, k, v, mask, scale, block, protected):
     batch, heads, tokens, _ = q.shape
     return q.new_empty(batch, tokens, heads, v.shape[3]).transpose(1, 2)
 
 
-def plain(q, k, v, mask, scale, block) -> torch.Tensor:
+def plain(q, k, v, mask, scale, block, protected) -> torch.Tensor:
     """What torch itself would run."""
     grouped = {"enable_gqa": True} if k.shape[1] != q.shape[1] else {}
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, **grouped)

@@ -14,6 +14,7 @@ from .tuner import Measurement
 ON_REFUSAL = ("next best", "stop")
 PRECISIONS = ("exact", "allow approximate")
 EXACT_KERNELS = ("fa3", "fa4", "fa2", "xformers")  # torch's swaps run the same code with a detour
+PROTECTED = "the model asks for full precision in these calls"
 APPROXIMATE_KERNELS = ("fa3_fp8", "sage3", "sage", "int8")
 
 
@@ -117,7 +118,7 @@ def eligible(call: Call, environment: Environment, policy: Policy) -> tuple[Back
     On a GPU math is left out where a fused kernel can run: it cannot win, and writes down the whole score matrix.
     """
     backends = [BACKENDS[name] for name in candidates(call, environment, policy)]
-    able = [backend for backend in backends if not backend.refusals(call, environment)]
+    able = [backend for backend in backends if not _refusals(backend, call, environment)]
     if call.device_type == "cuda" and len(able) > 1:
         able = [backend for backend in able if backend.name != "math"]
     return tuple(able)
@@ -138,12 +139,17 @@ def choose(
     measured = measured or {}
     for name in _by_speed(candidates(call, environment, policy), measured):
         backend = BACKENDS[name]
-        reasons = (failed or {}).get(name) or backend.refusals(call, environment)
+        reasons = (failed or {}).get(name) or _refusals(backend, call, environment)
         reasons = reasons or _doubts(backend, measured.get(name), policy)
         if not reasons:
             return Choice(backend, tuple(rejected))
         rejected.append(Rejection(name, tuple(reasons)))
     return Choice(None, tuple(rejected))
+
+
+def _refusals(backend: Backend, call: Call, environment: Environment) -> Sequence[str]:
+    reasons = [PROTECTED] if call.protected and not backend.exact else []
+    return reasons or backend.refusals(call, environment)
 
 
 def _by_speed(names: tuple[str, ...], measured: Mapping[str, Measurement]) -> list[str]:

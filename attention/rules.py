@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise, product
@@ -85,11 +85,19 @@ class Rulings:
         row = self._table[role][-1 if step is None else min(step, self._steps - 1)]
         return row[-1 if block is None or block >= self._blocks else block]
 
-    def notes(self, rules: Sequence[Rule]) -> list[str]:
-        """A line for each rule, also for those that cannot apply in this run."""
+    def notes(self, rules: Sequence[Rule], met: Collection[int] | None = None) -> list[str]:
+        """A line for each rule, also for those that cannot apply in this run.
+
+        `met` holds the ids of those that a call came under, once the run is over.
+        """
         applied = {rule for rows in self._table.values() for row in rows for rule in row}
-        lost = " (later rules take all its calls)"
-        return [f"rule {rule}{'' if rule in applied else lost}" for rule in rules]
+
+        def remark(rule: Rule) -> str:
+            if rule not in applied:
+                return " (later rules take all its calls)"
+            return " (no such call in this run)" if met is not None and id(rule) not in met else ""
+
+        return [f"rule {rule}{remark(rule)}" for rule in rules]
 
 
 def parse_ranges(text: str, *, percent: bool = False) -> tuple[Span, ...]:

@@ -182,7 +182,7 @@ class Capture:
         if not self._kept:
             return []
         seconds = [*self._seconds.items()]
-        steps = ", ".join(str(step + 1) for step, _ in seconds if step is not None)
+        steps = ", ".join(str(step) for step, _ in seconds if step is not None)
         spent = sum(spent for _, spent in seconds)
         inside = f"which is in the time of step {steps}" if steps else "which is in the run's time"
         return [f"capture: {_count(len(self._kept), 'file')} written in {spent:.1f} s, {inside}"]

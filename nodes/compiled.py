@@ -12,12 +12,12 @@ import torch
 
 from ..attention import opaque
 from ..attention.forward import Forward
-from .override import KEY, Override
+from .override import KEY, PRECISION, Override
 
 OPTION = "torch_compile_kwargs"  # where the host keeps the settings of its compile node
 TAKEN = (
     "compiled: attention stays one operator of the graph and its calls are recorded; "
-    "per-call records end where the graph is replayed as a CUDA graph"
+    "per-call records, and the look at the outputs of approximate backends, end where the graph is replayed as a CUDA graph"
 )
 WATCHED = "compiled: per-call records end where the compiled graph begins"
 RENEWED = "the compiled graph was older than this node: one forward ran without it, then torch compiled again"
@@ -33,7 +33,7 @@ class Server:
         self._override = override
         self._forward = forward
 
-    def __call__(self, q, k, v, mask, scale, block) -> torch.Tensor:
+    def __call__(self, q, k, v, mask, scale, block, protected) -> torch.Tensor:
         self.calls += 1
         forward = self._forward
         if q.is_cuda and torch.cuda.is_current_stream_capturing():  # nothing can be timed or read
@@ -41,6 +41,7 @@ class Server:
             forward = dataclasses.replace(forward, proof="off", recorders=[], captures=[])
         extra = {} if scale is None else {"scale": scale}
         extra |= {"enable_gqa": True} if k.shape[1] != q.shape[1] else {}
+        extra |= {PRECISION: False} if protected else {}
         return self._override(
             host_attention.optimized_attention,
             q,

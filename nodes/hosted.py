@@ -9,8 +9,8 @@ from comfy.ldm.modules.attention import get_attention_function, optimized_attent
 
 from ..attention.backends import Backend, register
 from ..attention.call import Call
-from ..attention.dispatch import name_of
 from ..attention.environment import Environment
+from ..attention.observer import name_of
 
 LABELS = {"sub_quad": "ComfyUI's sub-quadratic", "split": "ComfyUI's split"}
 TOLERANCE = {

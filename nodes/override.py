@@ -7,14 +7,16 @@ from collections.abc import Callable
 import torch
 
 from ..attention.call import Call
-from ..attention.dispatch import Dispatcher, Observer, name_of
+from ..attention.dispatch import Dispatcher
 from ..attention.expected import Inputs
 from ..attention.forward import Forward
 from ..attention.layout import merge_heads, split_heads
+from ..attention.observer import Observer, name_of
 from ..attention.opaque import attend
 from ..attention.recorder import Recorder
 
 KEY = "wanattn"
+PRECISION = "low_precision_attention"
 SLOT = "optimized_attention_override"
 Split = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 CHOOSABLE = ("cpu", "cuda", "mps")  # where torch lets one choose its kernel
@@ -87,12 +89,14 @@ class Override:
         """`given` is what the host said, `split` the tensors of it as [batch, heads, tokens, head_dim]."""
         rest = given[-1]
         wish = self.dispatcher.wish(role, forward.step, block) if self.dispatcher else ""
-        if self.dispatcher and wish != "host" and self._takes(split[0], self.dispatcher):
+        if self.dispatcher and wish != "host" and self._takes(split[0], self.dispatcher, wish):
             mask, scale = _four_dimensional(rest["mask"]), rest.get("scale")
-            result = self.dispatcher.run(*split, mask, scale, forward, block, role)
+            result = self.dispatcher.run(
+                *split, mask, scale, forward, block, role, _protected(rest)
+            )
             return result if rest["skip_output_reshape"] else merge_heads(result)
 
-        call = Call.of(*split, rest["mask"], role)
+        call = Call.of(*split, rest["mask"], role, _protected(rest))
         name = name_of(self.previous or given[0])
         return self.observer.run(
             call,
@@ -107,12 +111,14 @@ class Override:
 
     def _in_graph(self, func, q, k, v, heads, rest: dict):
         """What the compiler traces: one operator, or what it would trace without this pack."""
-        if self.dispatcher is None or not self._takes(q, self.dispatcher):
+        dispatcher = self.dispatcher
+        if dispatcher is None or not self._takes(q, dispatcher, dispatcher.policy.backend):
             return self._pass_on(func, q, k, v, heads, rest)
         queries, keys, values = (q, k, v) if rest["skip_reshape"] else _split(q, k, v, heads)
         options = rest.get("transformer_options") or {}
         mask, scale = _four_dimensional(rest["mask"]), rest.get("scale")
-        result = attend(queries, keys, values, mask, scale, options.get("block_index"))
+        block, protected = options.get("block_index"), _protected(rest)
+        result = attend(queries, keys, values, mask, scale, block, protected)
         return result if rest["skip_output_reshape"] else merge_heads(result)
 
     def _pass_on(self, func, q, k, v, heads, rest: dict):
@@ -120,8 +126,10 @@ class Override:
             return self.previous(func, q, k, v, heads, **rest)
         return func(q, k, v, heads, **rest)
 
-    def _takes(self, q: torch.Tensor, dispatcher: Dispatcher) -> bool:
-        return q.device.type in CHOOSABLE or dispatcher.policy.on_refusal == "stop"
+    def _takes(self, q: torch.Tensor, dispatcher: Dispatcher, wish: str) -> bool:
+        """A named backend that must run or stop the run gets its say on any device; `auto` names none."""
+        stops = dispatcher.policy.on_refusal == "stop" and wish != "auto"
+        return q.device.type in CHOOSABLE or stops
 
     def _why_left(self, wish: str, name: str, call: Call) -> str:
         if wish in ("", "host"):
@@ -134,6 +142,11 @@ class Override:
 def _split(q, k, v, heads: int) -> Split:
     head_dim = q.shape[-1] // heads
     return split_heads(q, head_dim), split_heads(k, head_dim), split_heads(v, head_dim)
+
+
+def _protected(rest: dict) -> bool:
+    """Whether the model asks for no low precision, as core does for Wan's attention to image tokens."""
+    return rest.get(PRECISION, True) is False
 
 
 def _four_dimensional(mask: torch.Tensor | None) -> torch.Tensor | None:

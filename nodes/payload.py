@@ -10,8 +10,8 @@ from comfy.ldm.wan.model import WanModel
 
 from .. import __version__
 from ..attention import report
-from ..attention.dispatch import name_of
 from ..attention.environment import probe
+from ..attention.observer import name_of
 from ..attention.recorder import Snapshot
 from .coverage import unseen
 

@@ -16,8 +16,8 @@ from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
-from ..attention.dispatch import name_of
 from ..attention.forward import Forward
+from ..attention.observer import name_of
 from ..attention.recorder import Recorder
 from ..attention.report import summary
 from .capture import Capture
@@ -57,6 +57,7 @@ class Tap:
         self.facts: dict = {}
         self.coverage: list[str] = []
         self._ahead = ""
+        self._earlier: list[str] = []
         self._model: ModelPatcher | None = None
         self._next_show = 0.0
 
@@ -97,18 +98,29 @@ class Tap:
     def _begin(self, model: ModelPatcher, sigmas: list[float]) -> torch.device | None:
         """Start a run; return the device whose memory is counted, if it has one of its own."""
         steps = max(len(sigmas) - 1, 0)
+        context = get_executing_context()
+        job = context and context.prompt_id
+        self._keep_warnings(job)
         self._sigmas, self._model = sigmas, model
         self._watch.previous = None
         for override in filter(None, (self._watch, self.override)):
             override.reset(steps)
         self.facts, self.coverage = facts_of(model), unseen(model)
         self._graphs.begin(model)
-        context = get_executing_context()
-        self.recorder.begin(context and context.prompt_id, steps)
+        self.recorder.begin(job, steps)
         if self.capture:
             self.capture.begin(self.recorder.job, self.facts["class"])
             self.capture.listener = self.show
         return _start_peak(model.load_device)
+
+    def _keep_warnings(self, job: str | None) -> None:
+        """A spoiled output of an earlier run of this job still explains its video."""
+        if job is None or job != self.recorder.job:
+            self._earlier.clear()
+        elif self.override and self.override.dispatcher:
+            number = len(self.recorder.runs)
+            warnings = self.override.dispatcher.warnings
+            self._earlier += [f"sampler run {number}: {warning}" for warning in warnings]
 
     def apply_model(
         self, executor, x, t, c_concat=None, c_crossattn=None, control=None, options=None, **kwargs
@@ -164,8 +176,7 @@ class Tap:
         self.recorder.forward(forward.step)
         forward.wish = self.wish or forward.wish
         forward.proof = self.proof or forward.proof
-        displaced = self.override and slot is not self.override
-        self._ahead = name_of(slot) if displaced else ""
+        self._ahead = _ahead(slot) if self.override and slot is not self.override else ""
 
     def _end_forward(self, wait: bool = False) -> None:
         if self.override and self.override.dispatcher:
@@ -201,11 +212,11 @@ class Tap:
     def notes(self) -> list[str]:
         """What other packs' overrides mean for this node, and what it captures."""
         dispatcher = self.override and self.override.dispatcher
-        notes = list(dispatcher.notes) if dispatcher else []
+        notes = [*self._earlier, *(dispatcher.notes if dispatcher else [])]
         if self.override and self.override.replaced:
             notes.append(f"replaced the override {self.override.replaced}")
         if self._ahead:
-            notes.append(f"{self._ahead} was wired after this node and is asked first")
+            notes.append(self._ahead)
         elif through := self._through():
             which = "calls left to the host" if dispatcher else "calls"
             notes.append(f"{which} go through the override {name_of(through)}")
@@ -228,6 +239,13 @@ class Tap:
             server.send_sync(EVENT, build(self, self.recorder.snapshot()))
         except Exception:  # a run must not end because its display failed
             log.exception("node %s could not be brought up to date", self.node)
+
+
+def _ahead(slot) -> str:
+    """What it means for a node that another function sits in the slot."""
+    if isinstance(slot, Override) and slot.dispatcher:
+        return "another Attention Backend after this one decides"
+    return f"{name_of(slot)} was wired after this node and is asked first"
 
 
 def _start_peak(device: torch.device) -> torch.device | None:

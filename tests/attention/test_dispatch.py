@@ -7,9 +7,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from wanattn.attention import backends, policy
 from wanattn.attention.call import Call
-from wanattn.attention.dispatch import Dispatcher, Observer, name_of
+from wanattn.attention.dispatch import Dispatcher
 from wanattn.attention.evidence import OPERATORS, watch
 from wanattn.attention.forward import Forward
+from wanattn.attention.observer import Observer, name_of
 from wanattn.attention.policy import NoBackend, Policy
 from wanattn.attention.recorder import Recorder
 
@@ -219,8 +220,8 @@ def attention_sub_quad():
 
 def test_functions_are_named_for_people():
     assert name_of(attention_sub_quad) == "sub_quad"
-    assert name_of(Observer().reset) == "dispatch.Observer.reset"
-    assert name_of(Observer()) == "dispatch.Observer"
+    assert name_of(Observer().reset) == "observer.Observer.reset"
+    assert name_of(Observer()) == "observer.Observer"
 
 
 @pytest.mark.parametrize("folder", ["/opt/comfyui/custom_nodes", "C:\\me\\custom_nodes"])

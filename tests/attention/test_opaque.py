@@ -10,7 +10,7 @@ from wanattn.attention.opaque import attend, plain, serving
 
 
 def block(q, k, v):
-    return attend(q, k, v, None, None, 0).transpose(1, 2).flatten(2) + 1
+    return attend(q, k, v, None, None, 0, False).transpose(1, 2).flatten(2) + 1
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_graph_holds_attention_as_one_operator(tensors, compiled):
     q, k, v = tensors(q_len=20)
 
     torch.testing.assert_close(compiled(q, k, v), block(q, k, v))
-    torch.library.opcheck(attend, (q, k, v, None, 0.2, None), test_utils="test_faketensor")
+    torch.library.opcheck(attend, (q, k, v, None, 0.2, None, False), test_utils="test_faketensor")
 
 
 def test_one_graph_asks_whoever_runs_it(tensors, compiled):
@@ -32,7 +32,7 @@ def test_one_graph_asks_whoever_runs_it(tensors, compiled):
     expected, asked = compiled(q, k, v), []
 
     def serve(name):
-        def run(q, k, v, mask, scale, block):
+        def run(q, k, v, mask, scale, block, protected):
             asked.append((name, block))
             return BACKENDS[name].run(q, k, v, mask, scale)
 
@@ -48,10 +48,10 @@ def test_one_graph_asks_whoever_runs_it(tensors, compiled):
 
 def test_strides_are_those_that_the_graph_was_promised(tensors):
     q, k, v = tensors(q_len=20)
-    contiguous = plain(q, k, v, None, None, None).contiguous()
+    contiguous = plain(q, k, v, None, None, None, False).contiguous()
 
     with serving(lambda *call: contiguous):
-        result = attend(q, k, v, None, None, None)
+        result = attend(q, k, v, None, None, None, False)
 
     assert result.transpose(1, 2).is_contiguous()
     assert torch.equal(result, contiguous)
@@ -61,7 +61,7 @@ def test_without_a_server_it_is_torchs_own_attention(tensors):
     q, k, v = tensors(q_len=20, heads=4)
     k, v = k[:, :2], v[:, :2]
 
-    result = attend(q, k, v, None, 0.3, None)
+    result = attend(q, k, v, None, 0.3, None, False)
 
     expected = BACKENDS["math"].run(q, k, v, None, 0.3)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)

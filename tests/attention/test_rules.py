@@ -260,3 +260,15 @@ def test_step_that_the_run_has_not_stops_before_the_first_call():
 def test_rule_with_an_unknown_backend_is_refused():
     with pytest.raises(ValueError, match="unknown backend 'sgae'"):
         Dispatcher(Policy("flash"), rules=[Rule.parse("any", "", "", "sgae")])
+
+
+def test_rule_that_no_call_fits_is_told_at_the_end(run):
+    rules = [Rule.parse("image", "", "", "math"), Rule.parse("self", "", "", "math")]
+    dispatcher = Dispatcher(Policy("flash"), rules=rules, blocks=2)
+    dispatcher.reset(2)
+    run(dispatcher)
+    assert dispatcher.notes == ["rule image: math", "rule self: math"]
+
+    dispatcher.end_forward(wait=True)
+
+    assert dispatcher.notes == ["rule image: math (no such call in this run)", "rule self: math"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 
@@ -82,6 +83,44 @@ def workbench(comfy, tmp_path):
     folder_paths.set_output_directory(str(tmp_path))
     yield Workbench(tmp_path)
     folder_paths.set_output_directory(before)
+
+
+@pytest.fixture
+def ruled(workbench):
+    """Patches a model with a chain of rules, each (role, blocks, steps, backend)."""
+
+    def ruled(model, *chain, backend="flash", on_refusal="next best", at="10"):
+        inputs = {"model": model, "backend": backend, "on_refusal": on_refusal}
+        return workbench.run("WanAttnBackend", at, **inputs, rules=chained(workbench, *chain))[0]
+
+    return ruled
+
+
+def chained(workbench, *chain):
+    def append(rules, rule):
+        named = dict(zip(("role", "blocks", "steps", "backend"), rule, strict=True))
+        before = {} if rules is None else {"rules": rules}
+        return workbench.run("WanAttnRule", "5", **named, **before)[0]
+
+    return functools.reduce(append, chain, None)
+
+
+def keep_guard(entries):
+    return ["transformer_options" not in entry.name for entry in entries]  # as the host's node does
+
+
+@pytest.fixture
+def compile_model(comfy):
+    """What the node does, but for its choice of compilers: both take a GPU or minutes."""
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    def compile_model(model, backend="eager"):
+        model = model.clone()
+        options = {"guard_filter_fn": keep_guard}
+        set_torch_compile_wrapper(model=model, backend=backend, options=options)
+        return model
+
+    return compile_model
 
 
 @pytest.fixture(scope="session")

@@ -128,7 +128,7 @@ def test_the_users_own_timings_are_neither_read_nor_written(build, comfy):
 
 def test_the_hosts_functions_are_backends(workbench_nodes):
     from comfy.ldm.modules import attention
-    from wanattn.attention.dispatch import name_of
+    from wanattn.attention.observer import name_of
 
     functions = workbench_nodes.functions()
     generator = torch.Generator().manual_seed(0)

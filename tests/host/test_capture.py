@@ -142,7 +142,7 @@ def test_one_call_a_role_and_range(load, workbench, capturing, notes):
     assert plan.startswith("capture: 3 calls, ")
     assert "/wanattn/capture_00001_*; the same again for every queued run until capture is" in plan
     assert (
-        cost.startswith("capture: 3 files written in ") and "which is in the time of step 1" in cost
+        cost.startswith("capture: 3 files written in ") and "which is in the time of step 0" in cost
     )
 
 
@@ -323,7 +323,7 @@ def test_the_time_of_writing_is_no_time_of_a_call(load, workbench, capturing, no
     sample(model)
 
     assert max(float(line["ms"]) for line in workbench.report(model).lines) < 500
-    assert "which is in the time of step 1" in notes(model)[-1]
+    assert "which is in the time of step 0" in notes(model)[-1]
     assert 2 <= float(notes(model)[-1].partition(" in ")[2].partition(" s")[0]) < 10
 
 

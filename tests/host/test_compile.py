@@ -18,24 +18,6 @@ def fresh():
     torch.compiler.reset()
 
 
-def keep_guard(entries):
-    return ["transformer_options" not in entry.name for entry in entries]  # as the host's node does
-
-
-@pytest.fixture
-def compile_model(comfy):
-    """What the node does, but for its choice of compilers: both take a GPU or minutes."""
-    from comfy_api.torch_helpers import set_torch_compile_wrapper
-
-    def compile_model(model, backend="eager"):
-        model = model.clone()
-        options = {"guard_filter_fn": keep_guard}
-        set_torch_compile_wrapper(model=model, backend=backend, options=options)
-        return model
-
-    return compile_model
-
-
 def breaks_and_graphs() -> tuple[int, int]:
     return sum(counters["graph_break"].values()), counters["stats"]["unique_graphs"]
 

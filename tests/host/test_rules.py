@@ -1,33 +1,11 @@
 """Rules on a model of the host: every call runs where its rule says, and mistakes end in a sentence."""
 
-import functools
-
 import pytest
 import torch
 from wanattn.tests.host import sampling
 from wanattn.tests.host.graph import single
 from wanattn.tests.host.sampling import CALLS, sample
 from wanattn.tests.host.workbench import read_report
-
-
-@pytest.fixture
-def ruled(workbench):
-    """Patches a model with a chain of rules, each (role, blocks, steps, backend)."""
-
-    def ruled(model, *chain, backend="flash", on_refusal="next best", at="10"):
-        inputs = {"model": model, "backend": backend, "on_refusal": on_refusal}
-        return workbench.run("WanAttnBackend", at, **inputs, rules=chained(workbench, *chain))[0]
-
-    return ruled
-
-
-def chained(workbench, *chain):
-    def append(rules, rule):
-        named = dict(zip(("role", "blocks", "steps", "backend"), rule, strict=True))
-        before = {} if rules is None else {"rules": rules}
-        return workbench.run("WanAttnRule", "5", **named, **before)[0]
-
-    return functools.reduce(append, chain, None)
 
 
 def ran(report, *columns):
