@@ -62,14 +62,16 @@ def _try(backend: Backend, device: str, environment: Environment) -> dict:
         "available": not reasons,
         "reasons": reasons,
         "exact": backend.exact,
-        **_package(backend, environment),
+        **_package(backend, environment, reasons),
     }
 
 
-def _package(backend: Backend, environment: Environment) -> dict:
+def _package(backend: Backend, environment: Environment, reasons: list[str]) -> dict:
+    """How to install it where that is all that it lacks."""
     if not isinstance(backend, Kernel):
         return {}
-    install = backend.package.install(environment) if backend.absence else None
+    lacking = reasons == [backend.absence]
+    install = backend.package.install(environment) if lacking else None
     return {"version": backend.package.version, "note": backend.note, "install": install}
 
 
@@ -150,6 +152,8 @@ def text(findings: dict) -> str:
         )
         precision = "" if backend["exact"] else ", approximate"
         lines.append(f"backend {backend['name']} ({backend['label']}{precision}): {verdict}")
+        if backend.get("note") and (backend["available"] or backend["install"]):
+            lines.append(f"  {backend['note']}")
         if backend.get("install"):
             lines.append(f"  to install: {backend['install']}")
     return "\n".join([*lines, *_host_lines(findings["comfyui"])])

@@ -28,8 +28,6 @@ REFUSAL_TIP = (
     "What to do when the chosen backend cannot run a call. next best: use the next one and say why on the node. "
     "stop: end the run with an error that lists every reason."
 )
-
-
 PRECISION_TIP = (
     "For auto. exact: only backends that compute attention as torch does. allow approximate: also 8-bit and 4-bit "
     "ones whose measured error on this model's tensors stays under max_error."
@@ -53,7 +51,7 @@ class WanAttnBackend(io.ComfyNode):
             display_name="Attention Backend",
             category="model/attention",
             description=(
-                "Runs every attention call of this model on one backend of torch's scaled_dot_product_attention and "
+                "Runs every attention call of this model on the kernel that you choose, torch's own or a package's, and "
                 "says on the node what really ran. Only this model is patched; bypassing the node undoes it."
             ),
             inputs=[

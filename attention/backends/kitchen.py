@@ -25,7 +25,8 @@ def _attend(function, q, k, v, mask, scale) -> torch.Tensor:
 
 
 def _install(environment: Environment) -> str:
-    return pip("--upgrade", "comfy-kitchen")
+    line = pip("--upgrade", "comfy-kitchen")
+    return f"{line} (or update ComfyUI, which pins the release that it was tested with)"
 
 
 PACKAGE = Package("comfy-kitchen", ("comfy-kitchen",), _load, _install)

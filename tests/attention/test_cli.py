@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 
 import pytest
 import torch
 from wanattn.attention import cli, doctor
+from wanattn.attention.backends import BACKENDS, packages
 from wanattn.attention.environment import probe
 
 
@@ -17,7 +19,8 @@ def test_doctor_tries_every_backend(capsys):
     assert code == 0
     assert {name for name, there in available.items() if there} == {"flash", "math"}
     fa3 = next(backend for backend in findings["backends"] if backend["name"] == "fa3")
-    assert fa3["install"] and fa3["reasons"] == ["FlashAttention-3 does not exist on cpu"]
+    assert fa3["reasons"] == ["FlashAttention-3 does not exist on cpu"]
+    assert fa3["install"] is None  # nothing to install would change that
     assert findings["toggles"] == {"flash": True, "mem_efficient": True, "math": True}
 
 
@@ -27,6 +30,29 @@ def test_doctor_text_gives_the_reason(capsys):
     text = capsys.readouterr().out
     assert "backend cudnn (cuDNN): not available: cuDNN does not exist on cpu" in text
     assert f"torch: {torch.__version__}" in text
+
+
+def test_doctor_gives_the_install_line_and_the_caveat_where_the_package_is_all_that_lacks(
+    monkeypatch, make_environment
+):
+    absence = "FlashAttention-3 not installed (No module named 'flash_attn_interface')"
+    monkeypatch.setattr(packages, "find", lambda package: packages.Found(None, absence))
+    environment = make_environment(platform="Linux x86_64")
+
+    def told(name, *reasons):
+        kernel = dataclasses.replace(BACKENDS[name], refusals=lambda call, env: list(reasons))
+        findings = {
+            "environment": {},
+            "toggles": {},
+            "device": "cpu",
+            "comfyui": None,
+            "backends": [doctor._try(kernel, "cpu", environment)],
+        }
+        return doctor.text(findings)
+
+    assert "to install: " in told("fa3", absence) and "pip install fa3-fwd" in told("fa3", absence)
+    assert "error about 5e-2" in told("fa3_fp8", absence)
+    assert "to install" not in told("fa3", absence, "compute capability 8.6, needs 9.0")
 
 
 def test_doctor_reads_a_host_without_running_it(tmp_path, capsys):

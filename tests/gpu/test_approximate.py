@@ -95,7 +95,7 @@ def test_an_output_that_is_not_finite_is_noticed_without_waiting_for_the_device(
     out = forward(2)
 
     assert out.isfinite().all()
-    assert dispatcher.notes == ["rough: output not finite in step 2, block 0; self calls left it"]
+    assert dispatcher.notes == ["rough: output not finite in step 1, block 0; self calls left it"]
     active = [record.active for _, record in recorder.snapshot().calls]
     assert active[:4] == ["rough"] * 4 and "rough" not in active[4:]
 
