@@ -20,6 +20,7 @@ PRECISION = "low_precision_attention"
 SLOT = "optimized_attention_override"
 Split = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 CHOOSABLE = ("cpu", "cuda", "mps")  # where torch lets one choose its kernel
+MEASURED = ("cpu", "cuda")  # where `auto` has something to choose from
 
 
 class Override:
@@ -127,13 +128,16 @@ class Override:
         return func(q, k, v, heads, **rest)
 
     def _takes(self, q: torch.Tensor, dispatcher: Dispatcher, wish: str) -> bool:
-        """A named backend that must run or stop the run gets its say on any device; `auto` names none."""
-        stops = dispatcher.policy.on_refusal == "stop" and wish != "auto"
-        return q.device.type in CHOOSABLE or stops
+        """A named backend that must run or stop the run gets its say on any device."""
+        if wish == "auto":
+            return q.device.type in MEASURED
+        return q.device.type in CHOOSABLE or dispatcher.policy.on_refusal == "stop"
 
     def _why_left(self, wish: str, name: str, call: Call) -> str:
         if wish in ("", "host"):
             return ""
+        if self.dispatcher and call.device_type in CHOOSABLE:
+            return f"auto has nothing to choose from on {call.device_type}"
         if self.dispatcher:
             return f"torch's kernels cannot be chosen one by one on {call.device_type}"
         return f"{name} was wired after Attention Backend and took the call"

@@ -180,9 +180,9 @@ class Heat:
         lane.row.rate = statistics.median(self._rates) if self._rates else None
 
     def _milliseconds(self, lane: _Lane, inputs: Inputs, times: int) -> float:
-        run = lambda: inputs.run(lane.backend)  # noqa: E731
-        if self._short and self._rate:
-            return self._timer(run, times, lambda: self._rate.queue(LEAD))
+        run, rate = lambda: inputs.run(lane.backend), self._rate
+        if self._short and rate:
+            return self._timer(run, times, lambda: rate.queue(LEAD))
         return self._timer(run, times, lambda: [run() for _ in range(lane.ahead)])
 
     def _drop_slow(self) -> None:

@@ -88,3 +88,38 @@ def test_a_call_passed_on_to_another_of_our_nodes_keeps_its_role(load, workbench
 
     report = workbench.report(patched)
     assert report.counts("role", "active") == {("self", "math"): 4, ("text", "math"): 4}
+
+
+@pytest.mark.parametrize(
+    ("device", "wish", "on_refusal", "left"),
+    [
+        ("meta", "auto", "stop", "torch's kernels cannot be chosen one by one on meta"),
+        ("meta", "auto", "next best", "torch's kernels cannot be chosen one by one on meta"),
+        ("meta", "flash", "next best", "torch's kernels cannot be chosen one by one on meta"),
+        ("mps", "auto", "next best", "auto has nothing to choose from on mps"),
+        ("meta", "flash", "stop", None),
+    ],
+)
+def test_devices_without_a_choice_are_left_to_the_host(
+    comfy, monkeypatch, device, wish, on_refusal, left
+):
+    from wanattn.attention import Dispatcher, NoBackend, Policy, Recorder
+    from wanattn.nodes import override as overriding
+
+    def plain(q, *rest, **named):
+        return q
+
+    if device == "mps":  # there is none here: another name for a device that torch makes anywhere
+        monkeypatch.setattr(overriding, "CHOOSABLE", ("cpu", "cuda", "meta"))
+    recorder = Recorder()
+    dispatcher = Dispatcher(Policy(wish, on_refusal))
+    override = overriding.Override(recorder, None, dispatcher)
+    q = torch.empty(1, 64, 256, device="meta")
+
+    if left is None:
+        with pytest.raises(NoBackend, match="does not exist on meta"):
+            override(plain, q, q, q, 2)
+        return
+    assert override(plain, q, q, q, 2) is q
+    ((_, record),) = recorder.snapshot().calls
+    assert record.reason == left.replace("mps", "meta")
