@@ -57,6 +57,12 @@ def _check_node(prompt: Prompt, key: str, node: dict, name: str) -> None:
         raise ValueError(
             f"node {key} of {name} has no class_type and inputs, needs the API format: {EXPORT}"
         )
+    for taken, value in node["inputs"].items():
+        if _is_link(value) and value[1] % 1 != 0:  # nor is infinity or NaN
+            raise ValueError(
+                f"{title(prompt, key)} takes its {taken} from output {value[1]} of node {value[0]}, "
+                "needs a whole number: export the workflow again"
+            )
     for taken, (source, _) in links(node).items():
         if source not in prompt:
             raise ValueError(
@@ -68,13 +74,17 @@ def _check_node(prompt: Prompt, key: str, node: dict, name: str) -> None:
 def links(node: Mapping) -> dict[str, Link]:
     """The linked inputs of a node by name, by ComfyUI's own definition of a link."""
     return {
-        name: (value[0], int(value[1]))
-        for name, value in node["inputs"].items()
-        if isinstance(value, list)
+        name: (value[0], int(value[1])) for name, value in node["inputs"].items() if _is_link(value)
+    }
+
+
+def _is_link(value: object) -> bool:
+    return (
+        isinstance(value, list)
         and len(value) == 2
         and isinstance(value[0], str)
         and isinstance(value[1], (int, float))
-    }
+    )
 
 
 def title(prompt: Prompt, key: str) -> str:
