@@ -70,7 +70,7 @@ class Sheet:
         return self._rows.setdefault((backend, part), fresh)
 
     def _describe(self, backend: str, payloads: Iterable[dict]) -> None:
-        """What ran in it and the memory it took, as far as the diagnostics saw."""
+        """What ran in it, and the most memory that any of its runs took, as far as the diagnostics saw."""
         calls: Counter[str] = Counter()
         peaks = []
         for payload in payloads:
@@ -79,7 +79,8 @@ class Sheet:
         for part in (RUN, *self._samplers):
             if row := self._rows.get((backend, part)):
                 row.active = ", ".join(name for name, _ in calls.most_common()) or row.active
-                row.peak_gib = max(peaks, default=row.peak_gib)
+                known = [] if row.peak_gib is None else [row.peak_gib]
+                row.peak_gib = max([*known, *peaks], default=None)
 
     def _publish(self) -> None:
         known = {id(row) for row in self._results.rows}

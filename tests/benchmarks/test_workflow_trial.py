@@ -25,9 +25,9 @@ def trial_of(*events, names=NAMES):
     return trial
 
 
-def finished(seconds, sampling, totals=None):
+def finished(seconds, sampling, totals=None, peak=3.5):
     """A run of two nodes: a sampler and a saver."""
-    report = {"totals": totals or {"flash": 8}, "runs": [{"peak_gib": 3.5}]}
+    report = {"totals": totals or {"flash": 8}, "runs": [{"peak_gib": peak}]}
     trial = Trial("p", NAMES, ["D"], payloads={"D": report})
     trial.cached = {"1", "2", "3"}
     trial.seconds = {"4": sampling, "5": seconds - sampling, "WanAttnBackend-1": 0.1}
@@ -125,6 +125,17 @@ class TestSheet:
         assert (sampler.part, sampler.times) == ("KSampler 4", [1000.0, 2000.0])
         assert (whole.model, whole.size, whole.frames) == ("flow", "832x480", 81)
         assert (whole.settings, whole.active, whole.peak_gib) == ("a", "flash", 3.5)
+
+    def test_keeps_the_highest_peak_of_all_runs(self):
+        results = Results("workflow", {})
+        sheet = sheet_of(results)
+        for number, peak in enumerate((2.0, 4.5, None, 3.5)):
+            sheet.add("host", finished(2.0, 1.0, peak=peak), number)
+        sheet.add("auto", finished(2.0, 1.0, peak=None), 0)
+
+        peaks = {(row.backend, row.part): row.peak_gib for row in results.rows}
+        assert peaks["host", "run"] == peaks["host", "KSampler 4"] == 4.5
+        assert peaks["auto", "run"] is None
 
     def test_shows_samplers_and_what_takes_long_for_every_setting(self):
         results = Results("workflow", {})
