@@ -48,7 +48,9 @@ class TestLoad:
     @pytest.mark.parametrize("slot", ["1e999", "-1e999", "NaN", "0.5"])
     def test_says_that_a_link_has_no_such_output(self, tmp_path, slot):
         data = json.dumps(plain()).replace('["2", 0]', f'["2", {slot}]')
-        with pytest.raises(ValueError, match="KSampler 4 takes its model from output .* of node 2"):
+        with pytest.raises(
+            ValueError, match=r"KSampler 4 takes its model from output .* of node 2"
+        ):
             prompt.load(self.put(tmp_path, data))
 
     def test_says_that_a_file_is_missing_or_binary(self, tmp_path):
