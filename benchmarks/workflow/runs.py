@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...attention.bench.progress import Progress
 from ...attention.bench.row import Results
 from ...attention.bench.turns import turns
-from . import prompt
+from . import machine, prompt
 from .catalogue import Catalogue
 from .pace import Pace
 from .plan import Plan
@@ -42,7 +42,7 @@ async def measure(plan: Plan, results: Results, progress: Progress) -> None:
         known = results.environment
         results.environment = {
             "started": known.get("started"),
-            **facts(await server.get("system_stats")),
+            **machine.facts(await server.get("system_stats")),
         }
         catalogue = Catalogue(await server.get("object_info"))
         check(plan, catalogue)
@@ -72,22 +72,6 @@ def stage(plan: Plan, frames: int | None, catalogue: Catalogue, results: Results
     labels = dict(zip(plan.backends, plan.labels, strict=True))
     sheet = Sheet(results, plan.workflow, graph, wiring.samplers, labels)
     return Stage(frames, wiring, sheet, list(plan.backends))
-
-
-def facts(stats: dict) -> dict:
-    """The server's machine, as far as it tells without a run."""
-    system = stats.get("system") or {}
-    device = (stats.get("devices") or [{}])[0]
-    memory = device.get("vram_total")
-    on_gpu = device.get("type") not in (None, "cpu")
-    return {
-        "comfyui": system.get("comfyui_version"),
-        "torch": system.get("pytorch_version"),
-        "python": str(system.get("python_version") or "").partition(" ")[0] or None,
-        "platform": system.get("os"),
-        "gpu": device.get("name") if on_gpu else None,
-        "memory_gib": round(memory / 2**30, 1) if on_gpu and memory else None,
-    }
 
 
 class _Bench:
@@ -132,7 +116,8 @@ class _Bench:
         """Of the server's machine and of the model."""
         models = []
         for payload in trial.payloads.values():
-            self._results.environment.update(payload.get("environment") or {})
+            told = payload.get("environment") or {}
+            self._results.environment = machine.learn(self._results.environment, told)
             models.append(payload.get("model") or {})
         if models and not self._plan.any_model and not any(model.get("wan") for model in models):
             names = ", ".join(dict.fromkeys(str(model.get("class")) for model in models))
