@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from .catalogue import Catalogue
 from .prompt import Prompt, title
 
@@ -17,6 +19,18 @@ def unknown_classes(prompt: Prompt, catalogue: Catalogue) -> str:
     return (
         f"the server does not know {', '.join(missing)}: install their custom nodes there and restart it, "
         "or use the server that the workflow was made on"
+    )
+
+
+def no_wan(reports: Iterable[Mapping]) -> str:
+    """Names the models that the diagnostics reported; empty where one of them is Wan, or nothing is known."""
+    models = [report.get("model") or {} for report in reports]
+    if not models or any(model.get("wan") for model in models):
+        return ""
+    names = ", ".join(dict.fromkeys(str(model.get("class")) for model in models))
+    return (
+        f"the workflow's model is {names}, needs a Wan model: "
+        "load one in the workflow, or add --any-model to measure this one"
     )
 
 

@@ -8,8 +8,9 @@ import uuid
 from collections.abc import Callable
 
 from .catalogue import Catalogue
+from .plan import Plan
 from .prompt import Prompt, title
-from .refusal import failure, refusal
+from .refusal import failure, no_wan, refusal
 from .server import Gap, Server
 from .trial import Trial
 from .wiring import Wiring
@@ -26,10 +27,10 @@ class Runner:
     """`tell` hears of every step of a run."""
 
     def __init__(
-        self, server: Server, catalogue: Catalogue, timeout: float, tell: Callable[[Trial], None]
+        self, server: Server, catalogue: Catalogue, plan: Plan, tell: Callable[[Trial], None]
     ) -> None:
-        self._server, self._catalogue, self._timeout = server, catalogue, timeout
-        self._tell = tell
+        self._server, self._catalogue, self._tell = server, catalogue, tell
+        self._timeout, self._any_model = plan.timeout, plan.any_model
 
     async def run(self, wiring: Wiring, backend: str, token: str) -> Trial:
         """Raises Failed, or RuntimeError where no further run makes sense; nothing of ours is left in the queue."""
@@ -78,6 +79,8 @@ class Runner:
             before = trial.progress
             if found and trial.feed(found[1], found[0]):
                 heard = time.monotonic()
+            if len(trial.payloads) == len(trial.watchers):  # another one may yet have a Wan model
+                self._require_wan(trial)
             if trial.progress != before:
                 self._tell(trial)
             if (trial.end or not found) and await self._ended(trial):
@@ -114,6 +117,11 @@ class Runner:
                 return False
         raise RuntimeError(f"the run was taken out of the queue of {self._server.name}")
 
+    def _require_wan(self, trial: Trial) -> None:
+        sentence = "" if self._any_model else no_wan(trial.payloads.values())
+        if sentence:
+            raise ValueError(sentence)
+
     def _judge(self, trial: Trial, wiring: Wiring) -> None:
         """Whether this run says anything about attention."""
         if trial.end == "execution_interrupted":
@@ -137,6 +145,7 @@ class Runner:
                 "no attention call came through the Attention nodes, so there is nothing to compare: "
                 "see the server's log"
             )
+        self._require_wan(trial)
 
     def _where(self, trial: Trial, prompt: Prompt) -> str:
         key = trial.failed_at

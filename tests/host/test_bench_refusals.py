@@ -130,24 +130,28 @@ class TestWrongWorkflow:
 
 
 class TestAnotherModel:
-    @pytest.fixture
-    def unet(self, tmp_path):
+    def unet(self, folder, steps=2):
         graph = Graph()
         model = graph.add("TestUNet")
         words = [graph.add("TestConditioning", seed=seed, width=64) for seed in (1, 2)]
         latent = graph.add("EmptyLatentImage", width=64, height=64, batch_size=1)
-        given = {"positive": words[0], "negative": words[1]}
+        given = {"positive": words[0], "negative": words[1], "steps": steps}
         graph.save(graph.sample(model, latent, **given), "unet/latent")
-        return saved(tmp_path, graph)
+        return saved(folder, graph)
 
-    def test_is_refused_by_name(self, server, unet):
-        error = bench(server.address, unet).error
+    def test_is_refused_by_name_as_soon_as_it_samples(self, server, tmp_path):
+        before = set(server.get("/history"))
+        error = bench(server.address, self.unet(tmp_path, steps=1000)).error
+
         assert isinstance(error, ValueError)
         assert "model is BaseModel, needs a Wan model" in str(error)
         assert "--any-model" in str(error)
+        wait_until(lambda: idle(server), 30, lambda: server.get("/queue"))
+        (record,) = [value for key, value in server.get("/history").items() if key not in before]
+        assert record["status"]["messages"][-1][0] == "execution_interrupted"
 
-    def test_is_measured_if_asked(self, server, unet):
-        outcome = bench(server.address, unet, "--any-model")
+    def test_is_measured_if_asked(self, server, tmp_path):
+        outcome = bench(server.address, self.unet(tmp_path), "--any-model")
         assert outcome.error is None
         assert times(outcome) == {"host": 2, "auto": 2}
         assert (outcome.rows("run")["host"].size, outcome.rows("run")["host"].frames) == ("", 0)
