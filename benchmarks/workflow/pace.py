@@ -6,23 +6,25 @@ from ...attention.bench.progress import Progress
 
 
 class Pace:
-    """Takes it that a run has as many steps as the one before; nothing is known in the first."""
+    """Takes it that a run has as many steps as the one before, and in the first one that all samplers have as many."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._doing = ""
         self._weight, self._left = 0.0, 0.0
-        self._steps, self._expected = 0, 0
+        self._steps, self._expected, self._samplers = 0, 0, 1
 
-    def begin(self, weight: float, doing: str) -> None:
+    def begin(self, weight: float, doing: str, samplers: int) -> None:
         """A run that is `weight` of the whole."""
+        self._samplers = samplers
         self._weight, self._left = weight, weight
         self._steps, self._doing = 0, doing
         self._progress.advance(0, doing)
 
     def step(self, number: int, steps: int) -> None:
         self._steps += 1
-        units = min(self._weight / self._expected, self._left) if self._expected else 0.0
+        expected = self._expected or max(steps, 1) * self._samplers
+        units = min(self._weight / expected, self._left)
         self._left -= units
         self._progress.advance(units, f"{self._doing} step {number}/{steps}")
 

@@ -98,7 +98,7 @@ class _Bench:
     async def _setting(self, stage: Stage, backend: str, number: int) -> list[str]:
         """One run; gives why it failed, if it did."""
         doing = f"{backend} {stage.sheet.name} {number + 1}/{self._plan.repeat + 1}"
-        self._pace.begin(_weight(stage), doing)
+        self._pace.begin(_weight(stage), doing, len(stage.wiring.samplers))
         self._count += 1
         try:
             trial = await self._runner.run(stage.wiring, backend, f"{self._token}-{self._count}")
