@@ -87,23 +87,25 @@ class Heat:
             self._entrants.append((entrant, row))
 
     def _facts(self) -> dict:
-        denoiser, clip = self.contest.denoiser, self.clip
+        call = self._call()
         return {
-            "model": denoiser.shape.name,
-            "size": clip.size,
-            "frames": clip.frames,
-            "dtype": dtype_name(denoiser.dtype),
+            "model": self.contest.denoiser.shape.name,
+            "size": self.clip.size,
+            "frames": self.clip.frames,
+            "dtype": call.dtype_name,
             "settings": self.contest.settings,
-            "heads": denoiser.shape.variant.heads,
-            "q_len": denoiser.shape.variant.tokens(clip),
+            "heads": call.heads,
+            "q_len": call.q_len,
         }
+
+    def _call(self) -> Call:
+        denoiser = self.contest.denoiser
+        return self_call(denoiser.shape, self.clip, denoiser.dtype, denoiser.device)
 
     def _refusals(self, name: str) -> list[str]:
         if name not in BACKENDS:
             return []
-        denoiser = self.contest.denoiser
-        call = self_call(denoiser.shape, self.clip, denoiser.dtype, denoiser.device)
-        return BACKENDS[name].refusals(call, probe())
+        return BACKENDS[name].refusals(self._call(), probe())
 
     def _attempt(self, action: Callable[[Entrant, Row], None], entrant: Entrant, row: Row) -> None:
         """Where it fails, the row says why and the others go on."""
@@ -189,10 +191,6 @@ def random_inputs(denoiser: Denoiser, clip: Clip, seed: int) -> tuple[torch.Tens
 def self_call(shape: Shape, clip: Clip, dtype: torch.dtype, device: torch.device) -> Call:
     tokens, variant = shape.variant.tokens(clip), shape.variant
     return Call("self", 1, variant.heads, tokens, tokens, variant.head_dim, dtype, str(device))
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def difference(output: torch.Tensor, expected: torch.Tensor) -> float:

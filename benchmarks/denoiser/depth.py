@@ -21,7 +21,7 @@ from ...attention.clip import Clip
 from ...attention.doctor import default_device, find_host
 from ...attention.environment import probe, require
 from ...attention.policy import Policy, eligible, wishes
-from .contest import Contest, dtype_name, self_call
+from .contest import Contest, self_call
 from .entrant import UNPATCHED, Denoiser
 from .shape import SHAPES, Shape
 
@@ -119,8 +119,9 @@ def require_memory(shape: Shape, clip: Clip, dtype: torch.dtype, device: torch.d
         return
     fitting = shape.layers - math.ceil((needed - free) / (shape.block * dtype.itemsize))
     advice = f"--layers {fitting}" if fitting > 0 else "a smaller --size or a smaller --model"
+    call = self_call(shape, clip, dtype, device)
     raise ValueError(
-        f"{shape.name} in {dtype_name(dtype)} at {clip.size}, {clip.frames} frames, needs about "
+        f"{shape.name} in {call.dtype_name} at {clip.size}, {clip.frames} frames, needs about "
         f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free on {device}; use {advice}"
     )
 
