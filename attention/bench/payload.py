@@ -8,7 +8,7 @@ from collections.abc import Collection
 from .answer import places
 from .compare import baseline_of, within
 from .row import Results, Row
-from .wording import exact
+from .wording import exact, frames, lengths
 
 SCHEMA = 1
 Kept = Collection[tuple[tuple, str]]  # a row's place and its backend
@@ -54,12 +54,8 @@ def _place(results: Results, rows: list[Row], kept: Kept) -> dict:
 
 def title(row: Row) -> str:
     """`self 82,992 tokens, 81 frames`."""
-    lengths = "" if row.q_len is None else f" {row.q_len:,}"
-    if row.kv_len not in (None, row.q_len):
-        lengths += f" x {row.kv_len:,}"
-    words = f"{row.part}{lengths}{' tokens' if lengths else ''}"
-    frames = f", {row.frames} frame{'' if row.frames == 1 else 's'}"
-    return words + (frames if row.frames else "")
+    tokens = f"{row.part} {lengths(row)} tokens" if lengths(row) else row.part
+    return ", ".join(filter(None, (tokens, frames(row))))
 
 
 def _row(results: Results, row: Row, kept: bool) -> dict:

@@ -60,8 +60,11 @@ def exact(row: Row) -> bool:
 
 def clip(row: Row) -> str:
     """`832x1216, 81 frames`, empty where neither is known."""
-    frames = f"{row.frames} {'frame' if row.frames == 1 else 'frames'}" if row.frames else ""
-    return ", ".join(filter(None, (row.size, frames)))
+    return ", ".join(filter(None, (row.size, frames(row))))
+
+
+def frames(row: Row) -> str:
+    return f"{row.frames} {'frame' if row.frames == 1 else 'frames'}" if row.frames else ""
 
 
 def lengths(row: Row) -> str:
