@@ -26,7 +26,7 @@ from wanattn.attention.backends import BACKENDS
 from wanattn.attention.bench.cells import Cell
 from wanattn.attention.bench.turns import turns
 from wanattn.attention.call import Call
-from wanattn.attention.clip import TEXT_TOKENS
+from wanattn.attention.clip import TEXT_TOKENS, VARIANTS, Clip
 from wanattn.attention.environment import probe
 from wanattn.attention.expected import Inputs
 from wanattn.attention.policy import Policy, eligible
@@ -36,7 +36,7 @@ from wanattn.attention.tuner import tune
 
 SIZES = ["480x832", "640x640", "720x1280", "832x1216"]
 FRAMES = [25, 49, 81, 121]
-MODELS = {"14B": (40, 40, 16), "5B": (24, 30, 32)}  # heads, blocks, pixels a token
+MODELS = {name.upper(): variant for name, variant in VARIANTS.items()}
 CLOSE = 1.33  # times the best: what is measured more than once more
 CLOSE_LONG = 1.12  # for calls of more than LONG milliseconds, which one measurement shows well
 LONG = 20.0
@@ -89,22 +89,22 @@ def cells(options) -> list[tuple]:
         for role in options.roles
         for dtype in options.dtypes
     ]
-    return sorted(found, key=lambda cell: (tokens(*cell[:3]) * MODELS[cell[0]][0], cell[3]))
+    return sorted(found, key=lambda cell: (tokens(*cell[:3]) * MODELS[cell[0]].heads, cell[3]))
 
 
 def tokens(model: str, size: str, frames: int) -> int:
-    pixels = MODELS[model][2]
-    height, width = (-(-int(side) // pixels) for side in size.split("x"))
-    return ((frames - 1) // 4 + 1) * height * width
+    height, width = map(int, size.split("x"))
+    return MODELS[model].tokens(Clip(width, height, frames))
 
 
 @torch.inference_mode()
 def measure(model: str, size: str, frames: int, role: str, dtype: str, rounds: int) -> dict:
-    heads, blocks, _ = MODELS[model]
+    variant = MODELS[model]
     length = tokens(model, size, frames)
     keys = length if role == "self" else TEXT_TOKENS
     device = str(torch.empty(0).device)
-    call = Call(role, 1, heads, length, keys, 128, getattr(torch, dtype), device)
+    kind = getattr(torch, dtype)
+    call = Call(role, 1, variant.heads, length, keys, variant.head_dim, kind, device)
     inputs = Cell(model, size, frames, role, call).inputs(seed=0)
     able = eligible(call, probe(), Policy("auto"))
     start = time.perf_counter()
@@ -126,7 +126,7 @@ def measure(model: str, size: str, frames: int, role: str, dtype: str, rounds: i
         "best_ms": times[best],
         "regret": times[usable[0].backend] / times[best] - 1,
         "tuning_ms": spent,
-        "forward_at_least_ms": blocks * times[best] if role == "self" else None,
+        "forward_at_least_ms": variant.blocks * times[best] if role == "self" else None,
         "tuner": {m.backend: m.milliseconds for m in usable},
         "again": times,
         "refused": {m.backend: m.refusal for m in found if m.refusal},
