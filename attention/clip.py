@@ -52,14 +52,8 @@ class Variant:
     head_dim: int = 128
 
     def tokens(self, clip: Clip) -> int:
-        """Of self-attention. Raises ValueError for a size that the model's patches do not divide."""
-        for name in ("width", "height"):
-            if getattr(clip, name) % self.pixels:
-                given = getattr(clip, name)
-                raise ValueError(
-                    f"{name} {given}, needs a multiple of {self.pixels} for {self.name}"
-                )
-        rows, columns = clip.height // self.pixels, clip.width // self.pixels
+        """Of self-attention. ComfyUI fills up rows and columns that are no whole patch."""
+        rows, columns = -(-clip.height // self.pixels), -(-clip.width // self.pixels)
         return clip.latent[0] * rows * columns
 
 

@@ -75,7 +75,7 @@ def cells_of(
     device: str,
     parts: Sequence[str] = PARTS,
 ) -> list[Cell]:
-    """Raises ValueError for a size that the model cannot make, or a part that it has not."""
+    """Raises ValueError for a part that the model has not."""
     for part in parts:
         if part not in PARTS:
             raise ValueError(f"role '{part}', needs {' or '.join(PARTS)}")

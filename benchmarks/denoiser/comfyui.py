@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import comfy.model_patcher
 import comfy.supported_models
@@ -22,6 +23,8 @@ CONFIGS = {16: comfy.supported_models.WAN21_T2V, 48: comfy.supported_models.WAN2
 
 class HostDenoiser:
     """Every entrant is a clone patched by the pack's own node, so what that costs is in its times."""
+
+    pads: ClassVar[bool] = True
 
     def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device, seed: int) -> None:
         self.shape, self.dtype, self.device = shape, dtype, device

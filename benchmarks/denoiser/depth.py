@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -17,7 +17,7 @@ from ...attention.bench.lists import numbers, words
 from ...attention.bench.progress import Progress
 from ...attention.bench.row import Results
 from ...attention.call import Call
-from ...attention.clip import Clip
+from ...attention.clip import Clip, Variant
 from ...attention.doctor import default_device, find_host
 from ...attention.environment import probe, require
 from ...attention.policy import Policy, eligible, wishes
@@ -41,7 +41,16 @@ class Defaults:
 
 GPU = Defaults("14b", None, "832x1216", "25,49,81", "bfloat16")
 CPU = Defaults("5b", 1, "128x128", "5", "float32")  # answers within half a minute
-Build = Callable[[Shape, torch.dtype, torch.device, int], Denoiser]
+
+
+class Build(Protocol):
+    """The class of a denoiser. `pads`: its model fills up rows and columns that are no whole patch."""
+
+    pads: bool
+
+    def __call__(
+        self, shape: Shape, dtype: torch.dtype, device: torch.device, seed: int
+    ) -> Denoiser: ...
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +88,8 @@ def measure(options: argparse.Namespace, results: Results, progress: Progress) -
     shape, dtype, clips = chosen(options, device)
     require_memory(shape, clips[0], dtype, device)
     build = source(options, device, results)
+    if not build.pads:
+        require_whole_patches(shape.variant, clips[0])
     backends = entrants(options, self_call(shape, clips[0], dtype, device))
     results.environment["device"] = str(device)
     results.baseline = backends[0]
@@ -101,7 +112,6 @@ def chosen(
         shape = with_layers(shape, layers)
     frames = numbers(options.frames or default.frames, "frames", GPU.frames)
     clips = [Clip.of(options.size or default.size, each) for each in sorted(frames)]
-    shape.variant.tokens(clips[0])  # raises for a size that this model cannot make
     return shape, getattr(torch, options.dtype or default.dtype), clips
 
 
@@ -109,6 +119,16 @@ def with_layers(shape: Shape, layers: int) -> Shape:
     if not 1 <= layers <= shape.layers:
         raise ValueError(f"layers {layers}, needs 1 to {shape.layers} for {shape.variant.name}")
     return dataclasses.replace(shape, layers=layers)
+
+
+def require_whole_patches(variant: Variant, clip: Clip) -> None:
+    for name in ("width", "height"):
+        given = getattr(clip, name)
+        if given % variant.pixels:
+            raise ValueError(
+                f"{name} {given}, needs a multiple of {variant.pixels} for {variant.name} of diffusers, which leaves out "
+                "what ComfyUI fills up: choose another --size, or name ComfyUI's folder with --comfyui"
+            )
 
 
 def require_memory(shape: Shape, clip: Clip, dtype: torch.dtype, device: torch.device) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import diffusers
 import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
@@ -17,6 +19,8 @@ TIMESTEP = 900.0
 
 class DiffusersDenoiser:
     """Its attention is torch's own call, which the pack takes over while an entrant runs."""
+
+    pads: ClassVar[bool] = False
 
     def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device, seed: int) -> None:
         self.shape, self.dtype, self.device = shape, dtype, device

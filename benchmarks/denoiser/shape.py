@@ -34,7 +34,7 @@ class Shape:
         return f"{self.variant.name} ({self.layers} of {self.variant.blocks} blocks)"
 
     def latent(self, clip: Clip) -> tuple[int, int, int, int, int]:
-        """Batch, channels, frames, rows, columns: a token is 2x2 of these."""
+        """Batch, channels, frames, rows, columns: a token is 2x2 of these, at the edges maybe less."""
         side = self.variant.pixels // 2
         return 1, self.channels, clip.latent[0], clip.height // side, clip.width // side
 

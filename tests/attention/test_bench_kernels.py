@@ -398,7 +398,6 @@ def test_gpu_shows_missing_kernels_but_not_math_nor_torch_s_swaps(make_call, mak
         (["--roles", ""], "roles '', needs names separated by commas such as self,text"),
         (["--size", "100x64"], "width 100, needs a multiple of 16"),
         (["--size", "big"], "size 'big', needs WIDTHxHEIGHT"),
-        (["--model", "5b", "--size", "48x64"], "width 48, needs a multiple of 32 for 5b"),
         (["--frames", "24"], "frames 24, needs 4n+1"),
         (["--frames", "25;49"], "frames '25;49', needs numbers separated by commas"),
         (["--model", "13b"], "model '13b', needs 14b or 5b"),

@@ -98,7 +98,10 @@ def test_every_exact_backend_that_can_run_takes_part(make_call, make_environment
     ("arguments", "sentence"),
     [
         (["--size", "100x64"], "width 100, needs a multiple of 16"),
-        (["--size", "48x64", "--model", "5b"], "width 48, needs a multiple of 32 for 5b"),
+        (
+            ["--size", "48x64", "--model", "5b"],
+            "width 48, needs a multiple of 32 for 5b of diffusers",
+        ),
         (["--size", "big"], "size 'big', needs WIDTHxHEIGHT such as 832x1216"),
         (["--frames", "6"], "frames 6, needs 4n+1 such as 25, 49 or 81"),
         (["--frames", "5,x"], "frames '5,x', needs numbers"),

@@ -85,6 +85,19 @@ def test_each_backend_runs_in_the_hosts_own_model(build, name):
     assert any(f"auto: self {tokens}: " in note for note in results.notes)
 
 
+@pytest.mark.parametrize(("name", "clip"), [("14b", CLIP), ("5b", CLIP), ("5b", Clip(80, 48, 5))])
+def test_the_tokens_are_counted_as_the_host_s_model_makes_them(build, name, clip):
+    """The 5b's latent of 80x48 has 5 columns and 3 rows, its patches are 2x2."""
+    denoiser = build(name)
+    entrant = denoiser.entrant("flash")
+
+    output, _ = forward(entrant, random_inputs(denoiser, clip, 0))
+
+    calls = {call for call, _, _ in entrant.recorder.snapshot().rows}
+    assert {call.q_len for call in calls} == {SHAPES[name].variant.tokens(clip)}
+    assert output.shape == SHAPES[name].latent(clip)
+
+
 @pytest.mark.parametrize("name", ["14b", "5b"])
 def test_the_host_detects_what_is_built_as_this_model(build, comfy, name):
     import comfy.model_detection
