@@ -10,7 +10,7 @@ from ..backends import BACKENDS, Kernel
 from ..policy import EXACT_KERNELS
 from .compare import Pair, baseline_of, judge
 from .row import Results, Row
-from .wording import against, duration, error, exact, listed, percent, where
+from .wording import against, duration, error, exact, listed, off, percent, where
 
 AUTO = {"flash", "efficient", "cudnn", "math", *EXACT_KERNELS}  # what it chooses from by default
 
@@ -170,10 +170,10 @@ def _approximate(results: Results, winner: Row, rows: Sequence[Row]) -> list[str
     if best is None or pair is None or pair.verdict != "faster":
         return []
     old = baseline_of(results, best) or winner
-    off = f" (error {error(best.error)})" if best.error is not None else ""
+    wrong = f" ({off(results.benchmark)} {error(best.error)})" if best.error is not None else ""
     gain = (old.ms or 0) / (best.ms or 1)
     return [
-        f"{best.backend} is approximate{off} and would be {gain:.2f}x faster than {old.backend}."
+        f"{best.backend} is approximate{wrong} and would be {gain:.2f}x faster than {old.backend}."
     ]
 
 

@@ -13,8 +13,9 @@ class Row:
 
     `part` is what was timed: a role, `forward`, or a node of a workflow. `active` is what ran. `first` is the first
     time, with plan building, compilation or loading in it, `tuning` what `auto` took to choose; neither is in `times`.
-    `rate` is the TFLOP/s that the card's matrix products reached beside it, `error` relative to the answer in float64.
-    `reason` says why there are no times.
+    `rate` is the TFLOP/s that the card's matrix products reached beside it. `error` is relative to the answer in
+    float64, of a whole forward to the baseline's output; `peak_gib` is what a kernel's call takes on top of its tensors,
+    elsewhere all there is at the peak. `reason` says why there are no times.
     """
 
     benchmark: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .answer import answer
 from .compare import Comparison, Pair, within
 from .row import Results, Row
-from .wording import clip, duration, error, exact, lengths, listed, one_line, percent
+from .wording import clip, duration, error, exact, lengths, listed, off, one_line, percent
 
 __all__ = ["answer", "compared", "text"]
 
@@ -120,12 +120,19 @@ def split(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 def _table(results: Results, title: str, rows: Sequence[Row]) -> Table:
     """Without the columns that no row has anything in, and with each part named once."""
-    heads = [name.format(baseline=results.baseline or "baseline") for name in COLUMNS]
+    heads = [name.format(**_names(results)) for name in COLUMNS]
     lines = [[column(results, row) for column in COLUMNS.values()] for row in rows]
     kept = [index for index in range(len(heads)) if any(line[index] for line in lines)]
     return Table(
         title, [heads[i] for i in kept], once([[line[i] for i in kept] for line in lines], 1)
     )
+
+
+def _names(results: Results) -> dict[str, str]:
+    """A kernel's memory is what its call takes on top of its tensors, elsewhere it is all there is at the peak."""
+    memory = "GiB" if results.benchmark == "kernels" else "peak GiB"
+    baseline = results.baseline or "baseline"
+    return {"baseline": baseline, "error": off(results.benchmark), "memory": memory}
 
 
 def once(lines: list[list[str]], columns: int) -> list[list[str]]:
@@ -174,10 +181,10 @@ COLUMNS: dict[str, Callable[[Results, Row], str]] = {
     "vs {baseline}": _speedup,
     "TFLOP/s": lambda results, row: _number(row.tflops),
     "of matmul": lambda results, row: "" if row.share is None else percent(row.share),
-    "error": lambda results, row: error(row.error),
+    "{error}": lambda results, row: error(row.error),
     "first": lambda results, row: duration(row.first) if row.first else "",
     "choosing": lambda results, row: duration(row.tuning) if row.tuning else "",
-    "GiB": lambda results, row: _number(row.peak_gib, ".2f"),
+    "{memory}": lambda results, row: _number(row.peak_gib, ".2f"),
     "not usable": lambda results, row: row.reason,
 }
 

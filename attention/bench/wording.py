@@ -51,6 +51,11 @@ def error(value: float | None) -> str:
     return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e+")
 
 
+def off(benchmark: str) -> str:
+    """What a row's `error` is called: a forward is set against the baseline's, a kernel's call against the right answer."""
+    return "difference" if benchmark == "model" else "error"
+
+
 def exact(row: Row) -> bool:
     """By its backend and by what that ran: a host may have been started with an approximate kernel."""
     rough = [name for name, backend in BACKENDS.items() if not backend.exact]

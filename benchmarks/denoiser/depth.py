@@ -208,7 +208,7 @@ def default_backends(call: Call) -> list[str]:
 def about(denoiser: Denoiser, options: argparse.Namespace, baseline: str) -> list[str]:
     notes = [
         f"model: {denoiser.source} with random weights",
-        f"error: relative to the output of {baseline}, not to float32",
+        f"difference: relative to the output of {baseline} (the column error in files)",
     ]
     if denoiser.shape.layers < SHAPES[denoiser.shape.variant.name].layers:
         notes.append(

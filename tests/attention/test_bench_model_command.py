@@ -144,7 +144,9 @@ def test_command_measures_diffusers_model_on_request(small, capsys):
     assert {row["settings"] for row in found["rows"]} == {"here"}
     assert {row["model"] for row in found["rows"]} == {"5b (1 of 2 blocks)"}
     assert found["notes"][0].startswith("model: diffusers ")
-    assert "error: relative to the output of host, not to float32" in found["notes"]
+    assert (
+        "difference: relative to the output of host (the column error in files)" in found["notes"]
+    )
     assert any("not to choose a backend for a GPU" in note for note in found["notes"])
 
 

@@ -57,6 +57,26 @@ def test_the_table_lines_up_and_has_no_empty_column():
     assert text.isascii()
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "heads", "word"),
+    [
+        ("kernels", ["error", "GiB"], "error"),
+        ("model", ["difference", "peak GiB"], "difference"),
+        ("workflow", ["error", "peak GiB"], "error"),
+    ],
+)
+def test_each_depth_says_what_its_errors_and_its_memory_are(benchmark, heads, word):
+    slow, fast = row("flash", 4.0), row("sage", 1.0, error=1e-2)
+    slow.peak_gib, slow.benchmark, fast.benchmark = 29.3, benchmark, benchmark
+    found = results(slow, fast)
+    found.benchmark = benchmark
+
+    text = table.text(found)
+
+    assert columns(text)[0][-2:] == heads
+    assert f"sage is approximate ({word} 1.0e-2)" in text
+
+
 def test_the_headline_names_what_times_depend_on():
     line = table.text(results(row(ms=1.0))).splitlines()[0]
 
