@@ -5,7 +5,8 @@ import json
 
 import pytest
 from wanattn.attention.bench import command
-from wanattn.tests.host.bench import bench, saved
+from wanattn.benchmarks.workflow import server as connection
+from wanattn.tests.host.bench import SMALL, bench, saved
 from wanattn.tests.host.graph import Graph, experts, single
 
 OURS = ("WanAttnBackend", "WanAttnDiagnostics")
@@ -117,12 +118,29 @@ def test_the_environment_is_the_servers(six, server):
     assert known["started"] == "now"
 
 
+def test_the_gpu_is_the_one_that_the_server_uses(server, tmp_path, monkeypatch):
+    """Torch, whom the diagnostics ask, counts no GPU of Apple."""
+    get, device = connection.Server.get, {"name": "mps", "type": "mps", "vram_total": 2**34}
+
+    async def told(self, path):
+        answer = await get(self, path)
+        return {**answer, "devices": [device]} if path == "system_stats" else answer
+
+    monkeypatch.setattr(connection.Server, "get", told)
+    path = saved(tmp_path, single(None, "device"))
+    known = bench(server.address, path, *SMALL, "--backends", "host").results.environment
+
+    assert (known["gpu"], known["memory_gib"]) == ("mps", 16.0)
+    assert known["host_attention"] == "sub_quad"
+
+
 def test_progress_ends_where_it_said(six):
     _, outcome, _ = six
 
     assert outcome.told.done == pytest.approx(outcome.told.total)
     assert any("auto 17f 3/3 step 2/2" in line for line in outcome.told.lines)
     assert 0 < min(outcome.told.units) < 1  # a run of minutes moves the bar with each step
+    assert len(outcome.told.units) == 6 * 4  # in the first run too
 
 
 def test_nothing_is_left_on_the_server(six, server):
