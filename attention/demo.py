@@ -58,7 +58,7 @@ def run(
             result = denoise(model, clip, steps, intercept, progress)
         recorder.end(run, "finished")
         outcomes.append(Outcome(name, _relative_error(result, expected)))
-    facts = probe().facts()
+    facts = probe().facts(device)
     model_facts = {"class": type(model).__name__, "wan": True}
     return report.payload(recorder.snapshot(), facts, model=model_facts), recorder, outcomes
 

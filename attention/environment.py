@@ -68,9 +68,9 @@ class Environment:
             f"{major}.{self.cudnn // 100 % (100 if self.cudnn >= 90000 else 10)}.{self.cudnn % 100}"
         )
 
-    def facts(self) -> dict[str, str | float | None]:
-        """Plain data for reports."""
-        gpu = self.gpus[0] if self.gpus else None
+    def facts(self, device: str = "cuda") -> dict[str, str | int | float | None]:
+        """Plain data for reports of what ran on `device`, the first GPU if there is one where none is named."""
+        gpu = self.gpu(device) if device.startswith("cuda") else None
         return {
             "torch": self.torch,
             "cuda": self.cuda,

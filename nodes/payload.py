@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import comfy.ldm.modules.attention as host_attention
+import comfy.model_management
 import comfyui_version
 from comfy.ldm.wan.model import WanModel
 
@@ -43,7 +44,10 @@ def environment() -> dict:
         "comfyui": comfyui_version.__version__,
         "host_attention": name_of(host_attention.optimized_attention),
     }
-    return {"wanattn": __version__, **host, **probe().facts()}
+    device = str(
+        comfy.model_management.get_torch_device()
+    )  # the server may have been told to leave a GPU alone
+    return {"wanattn": __version__, **host, **probe().facts(device)}
 
 
 def provenance(payload: dict) -> dict:

@@ -16,13 +16,9 @@ def facts(device: str | None = None) -> Facts:
     """Of this machine, now. `device` such as cpu or cuda:1; None for the first GPU. Imports no kernel package."""
     environment = probe()
     known: Facts = {"started": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-    known |= {"wanattn": __version__, "comfyui": None, **environment.facts()}
+    known |= {"wanattn": __version__, "comfyui": None, **environment.facts(device or "cuda")}
     known["driver"] = environment.driver
     if device is not None:
-        gpu = environment.gpu(device) if device.startswith("cuda") else None
-        capability = ".".join(map(str, gpu.capability)) if gpu and gpu.capability else None
-        memory = round(gpu.memory / 2**30, 1) if gpu else None
-        known |= {"gpu": gpu.name if gpu else None, "capability": capability, "memory_gib": memory}
         known["device"] = device
     return known | _packages()
 
