@@ -6,8 +6,7 @@ WEB_DIRECTORY = "./web"
 
 
 async def comfy_entrypoint():
-    from .nodes import (
-        Extension,
-    )  # here, so that tests and tools can import the pack without ComfyUI
+    # Here, so that tests and tools can import the pack without ComfyUI.
+    from .nodes.extension import Extension
 
     return Extension()

@@ -13,8 +13,8 @@ from ..attention.failure import words
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def load(folder: Path, cpu: bool) -> None:
-    """Import a ComfyUI and the pack's nodes into it, without starting a server.
+def load(folder: Path, cpu: bool, nodes: bool = True) -> None:
+    """Import a ComfyUI and the pack's nodes into it, without starting a server; without `nodes` its attention alone.
 
     Raises ValueError if there is none in `folder`, RuntimeError if it does not load in this Python.
     """
@@ -26,20 +26,24 @@ def load(folder: Path, cpu: bool) -> None:
     sys.path[:] = [str(folder.resolve()), *others]
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what is printed here belongs to the user
-            _import(cpu)
+            _import(cpu, nodes)
     except Exception as error:  # whatever a foreign program fails with is an answer
         sentence = f"ComfyUI {version()} does not load in this Python ({words(error)})"
         sys.path[:] = before
         raise RuntimeError(f"{sentence}; run wanattn with ComfyUI's own Python") from error
 
 
-def _import(cpu: bool) -> None:
+def _import(cpu: bool, nodes: bool) -> None:
     from comfy.cli_args import args
 
     args.cpu = cpu or args.cpu
     import utils.extra_config  # noqa: F401  as in main.py: later, comfy/utils.py would be in its way
 
-    from .. import nodes  # noqa: F401
+    from ..nodes import hosted
+
+    hosted.register_all()
+    if nodes:
+        from ..nodes import extension  # noqa: F401
 
 
 def version() -> str:

@@ -84,6 +84,6 @@ def _loaded(folder: Path, device: str, results: Results) -> dict[str, Backend]:
         raise RuntimeError(
             f"that part comes with the repository, {REPOSITORY} ({error})"
         ) from error
-    host.load(folder, cpu=device.startswith("cpu"))
+    host.load(folder, cpu=device.startswith("cpu"), nodes=False)
     results.environment["comfyui"] = host.version()
     return host.functions()

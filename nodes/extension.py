@@ -1,0 +1,26 @@
+"""What ComfyUI loads: every node of the pack."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import ComfyExtension, io
+
+from . import hosted
+from .backend import WanAttnBackend
+from .benchmark import WanAttnBenchmark
+from .diagnostics import WanAttnDiagnostics
+from .report import WanAttnReport
+from .rule import WanAttnRule
+
+hosted.register_all()
+NODES: list[type[io.ComfyNode]] = [
+    WanAttnBackend,
+    WanAttnRule,
+    WanAttnDiagnostics,
+    WanAttnReport,
+    WanAttnBenchmark,
+]
+
+
+class Extension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES
