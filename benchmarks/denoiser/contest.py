@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from ...attention import failure
 from ...attention.backends import BACKENDS
 from ...attention.bench.progress import Progress
 from ...attention.bench.row import Results, Row
@@ -69,7 +70,7 @@ class Heat:
             self._enter(name)
         for number in range(self.contest.rounds):
             for entrant, row in turns(self._entrants, number):
-                self._attempt(self._time, entrant, row)
+                self._attempt(functools.partial(self._time, entrant, row), row)
         for entrant, row in self._entrants:
             self._conclude(entrant, row)
 
@@ -79,11 +80,14 @@ class Heat:
         row = Row(contest.results.benchmark, name, PART, **self._facts())
         contest.results.rows.append(row)
         row.reason = "; ".join(self._refusals(name))
-        entrant = contest.denoiser.entrant(name)
-        self._attempt(self._first, entrant, row)
+        self._attempt(functools.partial(self._begin, name, row), row)
         if row.reason:
             self._advance(contest.rounds, name)
-        else:
+
+    def _begin(self, name: str, row: Row) -> None:
+        entrant = self.contest.denoiser.entrant(name)
+        self._first(entrant, row)
+        if not row.reason:
             self._entrants.append((entrant, row))
 
     def _facts(self) -> dict:
@@ -107,14 +111,14 @@ class Heat:
             return []
         return BACKENDS[name].refusals(self._call(), probe())
 
-    def _attempt(self, action: Callable[[Entrant, Row], None], entrant: Entrant, row: Row) -> None:
+    def _attempt(self, action: Callable[[], None], row: Row) -> None:
         """Where it fails, the row says why and the others go on."""
         if not row.reason:
             try:
-                action(entrant, row)
+                action()
             except Exception as error:  # a backend may fail with anything, want of memory above all
-                traceback.clear_frames(error.__traceback__)  # they hold its tensors
-                row.reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+                failure.release(error)
+                row.reason = failure.words(error)
                 row.times.clear()
                 free(self.contest.denoiser.device)
         self._advance(1, row.backend)

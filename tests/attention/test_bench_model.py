@@ -18,6 +18,7 @@ pytest.importorskip("diffusers", reason="diffusers not installed")
 from wanattn.benchmarks.denoiser.diffused import DiffusersDenoiser, build
 
 CPU = torch.device("cpu")
+FULL = "CUDA out of memory. Tried to allocate 20 GiB."
 TINY = Shape(Variant("tiny", heads=2, blocks=2, pixels=16), ffn_dim=256, channels=16, layers=2)
 CLIP = Clip(64, 48, 5)  # 24 tokens
 
@@ -154,7 +155,7 @@ def test_calls_to_text_that_went_elsewhere_are_told(denoiser, named):
 
 
 class Failing:
-    """A denoiser that runs out of memory in one entrant's forward number `at`."""
+    """A denoiser that runs out of memory in one entrant's forward number `at`, 0 for before the first."""
 
     def __init__(self, denoiser, backend, at):
         self.shape, self.dtype, self.device = denoiser.shape, denoiser.dtype, denoiser.device
@@ -162,23 +163,25 @@ class Failing:
 
     def entrant(self, backend):
         entrant = self._denoiser.entrant(backend)
+        if backend == self._backend and not self._left:
+            raise torch.OutOfMemoryError(FULL)
         return dataclasses.replace(entrant, run=self._run) if backend == self._backend else entrant
 
     def _run(self, latent, text):
         self._left -= 1
         if not self._left:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
+            raise torch.OutOfMemoryError(FULL)
         return latent
 
 
-@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize("at", [0, 1, 2])
 def test_want_of_memory_takes_one_backend_out(denoiser, at):
     steps = Steps()
 
     results = contest(Failing(denoiser, "math", at), ["host", "math", "flash"], steps=steps)
 
     host, out, flash = results.rows
-    assert out.reason == "OutOfMemoryError: CUDA out of memory. Tried to allocate 20 GiB."
+    assert out.reason == f"OutOfMemoryError: {FULL}"
     assert out.times == []
     assert len(host.times) == len(flash.times) == 2
     assert steps.done == steps.total
