@@ -178,11 +178,10 @@ def _doubt(missing: Collection[str], rows: Sequence[Row]) -> str:
         return f"times vary by more than {100 * UNEVEN:.0f} % ({', '.join(uneven)})"
     exact = [row for row in rows if BACKENDS[row.backend].exact]
     for group in (exact, rows):
-        first, *others = sorted(group, key=_time)
-        close = [row.backend for row in others if _time(row) < CLOSE * _time(first)]
-        if close:
-            names = listed([first.backend, *close])
-            return f"{names} are within {100 * (CLOSE - 1):.0f} % of each other"
+        ranked = sorted(group, key=_time)
+        close = [row.backend for row in ranked if _time(row) < CLOSE * _time(ranked[0])]
+        if len(close) > 1:
+            return f"{listed(close)} are within {100 * (CLOSE - 1):.0f} % of each other"
     return ""
 
 

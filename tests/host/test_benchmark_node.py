@@ -149,6 +149,20 @@ def test_a_clear_lead_is_kept_for_auto(timings, cell, monkeypatch):
     assert results.notes == ["kept for auto of Attention Backend: flash, math"]
 
 
+def test_a_place_where_only_an_approximate_kernel_ran_is_kept(timings, cell, monkeypatch):
+    from wanattn.attention.backends import BACKENDS
+    from wanattn.nodes import measuring
+
+    rough = dataclasses.replace(BACKENDS["math"], name="rough", exact=False)
+    for name, made in (("rough", rough), ("flash", BACKENDS["flash"])):
+        monkeypatch.setitem(BACKENDS, name, made)
+    monkeypatch.setattr(measuring, "eligible", lambda *given: [BACKENDS["flash"], rough])
+    results = results_of(cell, rough=STEADY)
+    results.rows.append(dataclasses.replace(cell.row(BACKENDS["flash"]), reason="broken"))
+
+    assert measuring.keep([cell], results) == [(results.rows[0].place, "rough")]
+
+
 def test_an_approximate_kernel_close_to_an_exact_one_is_a_doubt_too(timings, cell, monkeypatch):
     """With `allow approximate` it is among those that `auto` chooses from."""
     from wanattn.attention.backends import BACKENDS
