@@ -82,4 +82,4 @@ def name_of(function: Callable) -> str:
     module = getattr(function, "__module__", None) or type(function).__module__
     # ComfyUI loads a pack under the path of its folder, which is nobody's business.
     folder = module.replace("\\", "/").rpartition("/")[2]
-    return f"{folder.rpartition('.')[2]}.{name}"
+    return f"{folder.rpartition('.')[2]}.{name}".replace("<locals>.", "")

@@ -37,7 +37,7 @@ def attend(
     protected: bool,
 ) -> torch.Tensor:
     """Tensors are [batch, heads, tokens, head_dim]. The result lies in memory as [batch, tokens, heads, head_dim]."""
-    serve = _serving.get() or plain
+    serve = _serving.get() or _own
     return _laid_out(serve(q, k, v, mask, scale, block, protected))
 
 
@@ -51,6 +51,15 @@ def plain(q, k, v, mask, scale, block, protected) -> torch.Tensor:
     """What torch itself would run."""
     grouped = {"enable_gqa": True} if k.shape[1] != q.shape[1] else {}
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, **grouped)
+
+
+_own: Serve = plain
+
+
+def set_own(serve: Serve) -> None:
+    """What answers a graph that nobody serves: whoever made the graph may be gone. Torch's own attention until then."""
+    global _own
+    _own = serve
 
 
 def _laid_out(out: torch.Tensor) -> torch.Tensor:

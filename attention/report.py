@@ -173,7 +173,7 @@ def text(report: dict) -> str:
 
 def _headline(report: dict) -> str:
     if not report["calls"]:
-        return "No attention call was recorded."
+        return "No attention call was recorded. Is this node's output what the sampler gets?"
     shares = (
         f"{active} {100 * calls / report['calls']:.0f} %"
         for active, calls in report["totals"].items()
@@ -195,8 +195,9 @@ def _headline(report: dict) -> str:
 
 def _run_line(run: dict) -> str:
     peak = f", peak {run['peak_gib']} GiB" if run["peak_gib"] else ""
+    forwards = f"{run['forwards']} forward{'' if run['forwards'] == 1 else 's'}"
     return (
-        f"run {run['run']}: {run['state']}, {run['forwards']} forwards, {run['calls']} calls, "
+        f"run {run['run']}: {run['state']}, {forwards}, {run['calls']} calls, "
         f"{run['seconds']:.2f} s{peak}"
     )
 

@@ -11,6 +11,7 @@ from itertools import pairwise, product
 
 from .call import ROLES
 
+MOST_LETTERS = 60  # of a list of ranges in a sentence
 RULE_ROLES = ("any", *ROLES)
 INDEXES = re.compile(r"([0-9]{1,6})(-([0-9]{1,6})?)?")
 SHARES = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)%-(?:([0-9]{1,3}(?:\.[0-9]{1,4})?)%)?")
@@ -61,8 +62,12 @@ class Rule:
     def __str__(self) -> str:
         parts = [self.role]
         for what, spans in (("blocks", self.blocks), ("steps", self.steps)):
-            parts += [f"{what} {','.join(map(str, spans))}"] if spans else []
+            parts += [f"{what} {_brief(','.join(map(str, spans)))}"] if spans else []
         return f"{', '.join(parts)}: {self.backend}"
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}..."
 
 
 class Rulings:
@@ -90,10 +95,11 @@ class Rulings:
 
         `met` holds the ids of those that a call came under, once the run is over.
         """
-        applied = {rule for rows in self._table.values() for row in rows for rule in row}
+        applied = {id(rule) for rows in self._table.values() for row in rows for rule in row}
 
         def remark(rule: Rule) -> str:
-            if rule not in applied:
+            known = (self._steps or not rule.steps) and (self._blocks or not rule.blocks)
+            if known and id(rule) not in applied:
                 return " (later rules take all its calls)"
             return " (no such call in this run)" if met is not None and id(rule) not in met else ""
 

@@ -21,6 +21,7 @@ log = logging.getLogger("wanattn")
 KIND = "wanattn timings"
 SCHEMA = 1
 LOCK_SECONDS = 2.0  # how long to wait for another process; writing takes milliseconds
+MOST_LETTERS = 200  # of what is wrong with a file
 LARGEST = 1e12  # what a damaged file may hold beyond it would not even fit a float
 STALE_SECONDS = 10.0  # a lock this old was left by a process that died
 
@@ -111,9 +112,11 @@ class Timings:
             self._set_aside(path, error)
         return {}
 
-    def _set_aside(self, path: Path, error: ValueError) -> None:
+    def _set_aside(self, path: Path, error: ValueError | str) -> None:
         """Keep the file for whoever wants to know, out of the way."""
-        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}"
+        aside = path.with_name(f"{path.name}.damaged-{stamp}")
+        error = str(error)[:MOST_LETTERS]  # it may quote what the file holds
         try:
             os.replace(path, aside)
         except OSError as failure:

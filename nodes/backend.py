@@ -16,7 +16,7 @@ from ..attention.policy import ON_REFUSAL, PRECISIONS, Policy, wishes
 from ..attention.rules import Rule
 from ..attention.timings import Timings
 from .override import SLOT, Override
-from .rule import Rules
+from .rule import Rules, rules_of
 from .tap import Tap
 
 BACKEND_TIP = (
@@ -100,10 +100,10 @@ class WanAttnBackend(io.ComfyNode):
         on_refusal: str,
         precision: str = "exact",
         max_error: float = 0.03,
-        rules: tuple[Rule, ...] = (),
+        rules: object = None,
     ) -> io.NodeOutput:
         policy = Policy(backend, on_refusal, precision, max_error)
-        return io.NodeOutput(patch(model, policy, cls.hidden.unique_id, rules))
+        return io.NodeOutput(patch(model, policy, cls.hidden.unique_id, rules_of(rules)))
 
 
 def patch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,22 +40,28 @@ class Server:
         if q.is_cuda and torch.cuda.is_current_stream_capturing():  # nothing can be timed or read
             self.captured = True
             forward = dataclasses.replace(forward, proof="off", recorders=[], captures=[])
-        extra = {} if scale is None else {"scale": scale}
-        extra |= {"enable_gqa": True} if k.shape[1] != q.shape[1] else {}
-        extra |= {PRECISION: False} if protected else {}
-        return self._override(
-            host_attention.optimized_attention,
-            q,
-            k,
-            v,
-            q.shape[1],
-            mask=mask,
-            skip_reshape=True,
-            skip_output_reshape=True,
-            transformer_options={KEY: forward, "block_index": block},
-            _inside_attn_wrapper=True,
-            **extra,
-        )
+        options = {KEY: forward, "block_index": block}
+        attend = functools.partial(self._override, host_attention.optimized_attention)
+        facts = _facts(q, k, mask, scale, protected)
+        return attend(q, k, v, q.shape[1], transformer_options=options, **facts)
+
+
+def attend_as_host(q, k, v, mask, scale, block, protected) -> torch.Tensor:
+    """What the host runs where no node of ours is left: a graph that was made with one still asks for attention."""
+    facts = _facts(q, k, mask, scale, protected)
+    return host_attention.optimized_attention(q, k, v, q.shape[1], **facts)
+
+
+def _facts(q, k, mask, scale, protected: bool) -> dict:
+    """How the host is told of a call of [batch, heads, tokens, head_dim]."""
+    facts = {"mask": mask, "skip_reshape": True, "skip_output_reshape": True}
+    facts |= {"_inside_attn_wrapper": True}  # else it would ask the override again
+    facts |= {} if scale is None else {"scale": scale}
+    facts |= {"enable_gqa": True} if k.shape[1] != q.shape[1] else {}
+    return facts | ({PRECISION: False} if protected else {})
+
+
+opaque.set_own(attend_as_host)
 
 
 class Graphs:

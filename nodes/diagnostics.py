@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from comfy_api.v0_0_2 import io
 
 from ..attention.evidence import PROOFS
@@ -78,6 +80,8 @@ class WanAttnDiagnostics(io.ComfyNode):
     ) -> io.NodeOutput:
         node = cls.hidden.unique_id
         spans = ranges_of(capture, block_count(model))
+        if not (math.isfinite(capture_limit_gib) and capture_limit_gib > 0):
+            raise ValueError(f"capture_limit_gib {capture_limit_gib}, needs more than 0")
         keeper = Capture(spans, int(capture_limit_gib * GIB), node) if spans else None
         return io.NodeOutput(watch(model, node, evidence, keeper))
 

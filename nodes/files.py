@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("wanattn")
 SUFFIXES = (".json", ".csv", ".html")
+MOST_LETTERS = 200  # of a name or an error in a sentence
 DEFAULT_PREFIX = "wanattn/report"
 TAPPED = ("WanAttnBackend", "WanAttnDiagnostics")
 
@@ -28,13 +29,18 @@ TAPPED = ("WanAttnBackend", "WanAttnDiagnostics")
 def written(snapshot: Snapshot, payload: dict, prefix: str) -> str:
     """Write the files; the sentence says where they are, or why there are none."""
     try:
-        return f"written: {', '.join(write(snapshot, payload, prefix))}"
+        return f"written: {', '.join(map(_brief, write(snapshot, payload, prefix)))}"
     except OSError as error:
-        reason = f"{error.strerror or error} ({error.filename or prefix})"
+        reason = f"{error.strerror or error} ({_brief(prefix)})"
         return f"The report files could not be written: {reason}. Mend that, or choose another filename_prefix."
     except Exception as error:  # the host raises a bare one for a folder outside its output folder
-        reason = str(error).strip().partition("\n")[0]
+        reason = _brief(str(error).strip().partition("\n")[0])
         return f"The report files could not be written: {reason}. Choose another filename_prefix."
+
+
+def _brief(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]} ..."
 
 
 def write(snapshot: Snapshot, payload: dict, prefix: str) -> list[str]:
@@ -64,8 +70,9 @@ def _free_stem(folder: Path, name: str) -> str:
 def write_unfinished(tap: Tap) -> None:
     """Write the report of a tap in a job that ends early, for every Attention Report that waits for it."""
     snapshot = tap.recorder.snapshot()
+    payload = build(tap, snapshot, notes=tap.all_notes())
     for prefix in _waiting_prefixes(tap):
-        log.info("node %s: %s", tap.node, written(snapshot, build(tap, snapshot), prefix))
+        log.info("node %s: %s", tap.node, written(snapshot, payload, prefix))
 
 
 def _waiting_prefixes(tap: Tap) -> list[str]:
@@ -76,8 +83,10 @@ def _waiting_prefixes(tap: Tap) -> list[str]:
     prefixes = [
         node["inputs"].get("filename_prefix")
         for prompt in prompts
-        for node in prompt.values()
-        if node["class_type"] == "WanAttnReport" and _nearest_tap(prompt, node) == tap.node
+        for key, node in prompt.items()
+        if node["class_type"] == "WanAttnReport"
+        and key not in tap.reported
+        and _nearest_tap(prompt, node) == tap.node
     ]
     return [prefix if isinstance(prefix, str) else DEFAULT_PREFIX for prefix in prefixes]
 

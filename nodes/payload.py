@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import comfy.ldm.modules.attention as host_attention
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from .tap import Tap
 
 
-def build(tap: Tap, snapshot: Snapshot, model=None) -> dict:
-    """The payload of a tap; `model` for one that has seen no run yet."""
+def build(tap: Tap, snapshot: Snapshot, model=None, notes: Sequence[str] | None = None) -> dict:
+    """The payload of a tap; `model` for one that has seen no run yet, `notes` where not only its own count."""
     facts = tap.facts or (facts_of(model) if model else {})
     guess = [] if facts.get("wan") else ["not a Wan model: roles are guesses from the shapes"]
     return report.payload(
@@ -30,7 +31,7 @@ def build(tap: Tap, snapshot: Snapshot, model=None) -> dict:
         node=tap.node,
         model=facts,
         coverage=tap.coverage or (unseen(model) if model else []),
-        notes=[*tap.notes(), *guess],
+        notes=[*(tap.notes() if notes is None else notes), *guess],
     )
 
 
@@ -52,6 +53,5 @@ def environment() -> dict:
 
 def provenance(payload: dict) -> dict:
     """What a saved video should say about its attention."""
-    return {
-        key: payload[key] for key in ("schema", "requested", "totals", "fallbacks", "environment")
-    }
+    told = ("schema", "requested", "totals", "fallbacks", "mismatches", "notes", "environment")
+    return {key: payload[key] for key in told}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from comfy_api.v0_0_2 import io
+from comfy_execution.utils import get_executing_context
 
 from ..attention import report
 from ..attention.picture import draw, write_out
@@ -18,6 +19,7 @@ NO_TAP = (
     "Nothing to report: this model has passed neither Attention Backend nor Attention Diagnostics. "
     "Wire one of them between the loader and the sampler and connect its output here too."
 )
+REUSED = "the sampler's result came from ComfyUI's cache: this tells of the last run that was sampled, which may be another"
 
 
 class WanAttnReport(io.ComfyNode):
@@ -81,14 +83,23 @@ def finish(model, prefix: str, node: str | None, metadata: dict | None) -> tuple
         if tap is None:
             return NO_TAP, None
         snapshot = tap.recorder.snapshot()
-        payload = build(tap, snapshot, model)
-        if metadata is not None:
-            metadata.setdefault(KEY, {})[node or tap.node or ""] = provenance(payload)
+        payload = build(tap, snapshot, model, [*_reused(tap), *tap.all_notes()])
+        tap.reported.add(node)
+        if isinstance(metadata, dict):  # a client may send anything
+            before = metadata.get(KEY)
+            mine = {node or tap.node or "": provenance(payload)}
+            metadata[KEY] = {**(before if isinstance(before, dict) else {}), **mine}
         return f"{report.text(payload)}\n{written(snapshot, payload, prefix)}", payload
     except Exception as error:
         log.exception("the attention report failed")
         sentence = f"The attention report failed ({type(error).__name__}: {error})"
         return f"{sentence}; the run itself is not affected.", None
+
+
+def _reused(tap: Tap) -> list[str]:
+    context = get_executing_context()
+    sampled_now = context is None or tap.recorder.job == context.prompt_id
+    return [] if sampled_now or not tap.recorder.runs else [REUSED]
 
 
 def picture(payload: dict | None, text: str):

@@ -60,6 +60,14 @@ class WanAttnRule(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, role: str, blocks: str, steps: str, backend: str, rules: tuple[Rule, ...] = ()
+        cls, role: str, blocks: str, steps: str, backend: str, rules: object = None
     ) -> io.NodeOutput:
-        return io.NodeOutput((*rules, Rule.parse(role, blocks, steps, backend)))
+        return io.NodeOutput((*rules_of(rules), Rule.parse(role, blocks, steps, backend)))
+
+
+def rules_of(given: object) -> tuple[Rule, ...]:
+    """What came in at a `rules` input, by a link or by a program. ValueError for anything but rules."""
+    rules = given or ()
+    if not isinstance(rules, tuple | list) or not all(isinstance(rule, Rule) for rule in rules):
+        raise ValueError(f"rules is {type(given).__name__}, needs the output of Attention Rule")
+    return tuple(rules)

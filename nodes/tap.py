@@ -29,6 +29,8 @@ from .payload import build, facts_of
 
 EVENT = "wanattn.update"
 SECONDS_BETWEEN_SHOWS = 0.2
+# The page takes a node's text for HTML and drops what looks like a tag.
+QUOTES = str.maketrans("<>", "\u2039\u203a")
 log = logging.getLogger("wanattn")
 
 
@@ -54,19 +56,25 @@ class Tap:
         self._watch = Override(self.recorder, None)
         self._graphs = Graphs()
         self._sigmas: list[float] = []
+        self._step: int | None = None
         self.facts: dict = {}
         self.coverage: list[str] = []
         self._ahead = ""
         self._earlier: list[str] = []
+        self._upstream: tuple[Tap, ...] = ()
+        self.reported: set[str | None] = (
+            set()
+        )  # the Attention Report nodes of this job that are done
         self._model: ModelPatcher | None = None
         self._next_show = 0.0
 
     def install(self, model: ModelPatcher) -> None:
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self.outer_sample)
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, self.apply_model)
-        if upstream := taps(model):  # the first tap times the calls for all
-            self.recorder.stopwatch = upstream[0].recorder.stopwatch
-        model.set_attachments(KEY, (*taps(model), self))
+        self._upstream = taps(model)
+        if self._upstream:  # the first tap times the calls for all
+            self.recorder.stopwatch = self._upstream[0].recorder.stopwatch
+        model.set_attachments(KEY, (*self._upstream, self))
         self._living.add(self)
 
     @property
@@ -101,7 +109,7 @@ class Tap:
         context = get_executing_context()
         job = context and context.prompt_id
         self._keep_warnings(job)
-        self._sigmas, self._model = sigmas, model
+        self._sigmas, self._model, self._step = sigmas, model, None
         self._watch.previous = None
         for override in filter(None, (self._watch, self.override)):
             override.reset(steps)
@@ -117,6 +125,7 @@ class Tap:
         """A spoiled output of an earlier run of this job still explains its video."""
         if job is None or job != self.recorder.job:
             self._earlier.clear()
+            self.reported.clear()
         elif self.override and self.override.dispatcher:
             number = len(self.recorder.runs)
             warnings = self.override.dispatcher.warnings
@@ -160,8 +169,7 @@ class Tap:
     def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
         sigma = float(t.flatten()[0])  # the one read from the device in a forward
         forward.sigma = sigma
-        distances = [abs(sigma - known) for known in self._sigmas]
-        forward.step = distances.index(min(distances)) if distances else None
+        forward.step = self._step = _step(self._sigmas, sigma, self._step)
         kinds = {0: "cond", 1: "uncond"}
         forward.cond = "+".join(
             kinds.get(kind, str(kind)) for kind in options.get("cond_or_uncond", ())
@@ -176,7 +184,7 @@ class Tap:
         self.recorder.forward(forward.step)
         forward.wish = self.wish or forward.wish
         forward.proof = self.proof or forward.proof
-        self._ahead = _ahead(slot) if self.override and slot is not self.override else ""
+        self._ahead = _ahead(slot, self.override) if self.override else ""
 
     def _end_forward(self, wait: bool = False) -> None:
         if self.override and self.override.dispatcher:
@@ -223,6 +231,12 @@ class Tap:
         notes += self._graphs.notes(bool(self.override and self.override.dispatcher))
         return notes + (self.capture.notes(self._graphs.compiled) if self.capture else [])
 
+    def all_notes(self) -> list[str]:
+        """Those of the nodes upstream too, for a report: what one of them found out is about the same calls."""
+        job = self.recorder.job
+        known = [tap for tap in self._upstream if tap.recorder.job == job and not tap._ahead]
+        return list(dict.fromkeys(note for tap in (*known, self) for note in tap.notes()))
+
     def _through(self):
         """Another pack's override that takes the calls which this node leaves alone."""
         left_to = self.override and self.override.leaves and self.override.previous
@@ -235,17 +249,31 @@ class Tap:
         if self.node is None or server is None or self._model is None:
             return
         try:
-            server.send_progress_text(self.text(), self.node)
+            server.send_progress_text(self.text().translate(QUOTES), self.node)
             server.send_sync(EVENT, build(self, self.recorder.snapshot()))
         except Exception:  # a run must not end because its display failed
             log.exception("node %s could not be brought up to date", self.node)
 
 
-def _ahead(slot) -> str:
-    """What it means for a node that another function sits in the slot."""
-    if isinstance(slot, Override) and slot.dispatcher:
+def _ahead(slot, own: Override) -> str:
+    """What it means for a node that another function sits in the slot, empty if it gets its calls."""
+    while isinstance(slot, Override) and slot is not own and not slot.dispatcher:
+        slot = slot.previous
+    if slot is own:
+        return ""
+    if isinstance(slot, Override):
         return "another Attention Backend after this one decides"
+    if slot is None:
+        return "something after this node took its attention off the model"
     return f"{name_of(slot)} was wired after this node and is asked first"
+
+
+def _step(sigmas: list[float], sigma: float, last: int | None) -> int | None:
+    """The step of the nearest noise level; where a sampler comes back to a level, the next step of it."""
+    distances = [abs(sigma - known) for known in sigmas]
+    least = min(distances, default=0.0)
+    nearest = [step for step, far in enumerate(distances) if far == least]
+    return next((step for step in nearest if step >= (last or 0)), nearest[0] if nearest else None)
 
 
 def _start_peak(device: torch.device) -> torch.device | None:

@@ -222,6 +222,7 @@ def test_functions_are_named_for_people():
     assert name_of(attention_sub_quad) == "sub_quad"
     assert name_of(Observer().reset) == "observer.Observer.reset"
     assert name_of(Observer()) == "observer.Observer"
+    assert name_of(lambda: None) == "test_dispatch.test_functions_are_named_for_people.<lambda>"
 
 
 @pytest.mark.parametrize("folder", ["/opt/comfyui/custom_nodes", "C:\\me\\custom_nodes"])

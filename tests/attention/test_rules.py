@@ -272,3 +272,26 @@ def test_rule_that_no_call_fits_is_told_at_the_end(run):
     dispatcher.end_forward(wait=True)
 
     assert dispatcher.notes == ["rule image: math (no such call in this run)", "rule self: math"]
+
+
+def test_equal_rules_are_told_apart(run):
+    rules = [Rule.parse("any", "", "", "math"), Rule.parse("any", "", "", "math")]
+    dispatcher = Dispatcher(Policy("flash"), rules=rules, blocks=2)
+    dispatcher.reset(2)
+    run(dispatcher)
+    dispatcher.end_forward(wait=True)
+
+    assert dispatcher.notes == ["rule any: math (later rules take all its calls)", "rule any: math"]
+
+
+def test_rule_of_steps_where_their_number_is_unknown_is_not_called_overruled():
+    dispatcher = Dispatcher(Policy("flash"), rules=[Rule.parse("any", "", "0", "math")], blocks=2)
+    dispatcher.reset()
+
+    assert dispatcher.notes == ["rule any, steps 0: math"]
+
+
+def test_a_long_list_of_blocks_is_cut_in_sentences():
+    rule = Rule.parse("any", ",".join(map(str, range(0, 5000, 2))), "", "math")
+
+    assert len(str(rule)) < 100 and str(rule).endswith("...: math")

@@ -129,6 +129,17 @@ def test_damaged_file_is_set_aside_with_a_message(path, make_call, caplog, text)
     assert Timings(path, "card").read(make_call()) == {"flash": FLASH}
 
 
+def test_two_long_damaged_files_in_a_second_are_kept_and_told_in_short(path, make_call):
+    path.parent.mkdir()
+    for number in range(2):
+        path.write_text(document(schema=str(number) + "x" * 10**6))
+        timings = Timings(path, "card")
+        timings.read(make_call())
+        assert len(timings.problem) < 400
+
+    assert len(list(path.parent.glob("timings.json.damaged-*"))) == 2
+
+
 def test_bytes_that_are_no_text_are_set_aside(path, make_call):
     path.parent.mkdir()
     path.write_bytes(b"\xff\xfe\x00damaged")

@@ -105,6 +105,44 @@ def test_interrupting_leaves_a_report_of_what_ran(server):
     assert any("interrupted" in text for text in listener.texts_on(graph.node("WanAttnBackend")))
 
 
+def test_a_report_that_is_written_is_not_written_again_for_a_later_interruption(server):
+    graph = Graph()
+    model = graph.backend(graph.load("high_noise"))
+    first = graph.report(model, graph.sample(model, graph.latent(), seed=31), "done")
+    second = graph.sample(model, first, seed=8, steps=5000)
+    graph.report(model, second, "waiting")
+    with Listener(server.address, "tests") as listener:
+        prompt_id = server.queue(graph)
+        wait_until(lambda: listener.steps(second[0]) >= 2, 60, server.log)
+        server.post("/interrupt", {})
+        server.wait(prompt_id)
+
+    assert [payload["state"] for payload in payloads(server, "done")] == ["finished"]
+    assert [payload["state"] for payload in payloads(server, "waiting")] == ["interrupted"]
+
+
+def test_a_result_from_the_cache_is_not_told_as_this_run(server):
+    """The host may keep a sampler's result over an interruption: the last run that was recorded is another one then."""
+    graph = Graph()
+    model = graph.backend(graph.load("high_noise"))
+    first = graph.report(model, graph.sample(model, graph.latent(), seed=41), "cache/first")
+    second = graph.sample(model, first, seed=8, steps=5000)
+    graph.report(model, second, "cache/second")
+    with Listener(server.address, "tests") as listener:
+        prompt_id = server.queue(graph)
+        wait_until(lambda: listener.steps(second[0]) >= 2, 60, server.log)
+        server.post("/interrupt", {})
+        server.wait(prompt_id)
+
+    again = single("flash", "cache/again", seed=41)
+    cached = cached_nodes(server, server.queue(again))
+    (told,) = payloads(server, "cache/again/report")
+
+    reused = again.node("KSamplerAdvanced") in cached
+    assert any("came from ComfyUI's cache" in note for note in told["notes"]) == reused
+    assert told["state"] == ("interrupted" if reused else "finished")
+
+
 def test_run_after_an_interruption_is_complete_and_clean(server):
     graph = single("flash", "resumed", steps=5000)
     with Listener(server.address, "tests") as listener:
