@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(options: argparse.Namespace, results: Results, progress: Progress) -> None:
-    name = options.device or default_device()
+    name = default_device() if options.device is None else options.device
     require(name)
     device = torch.device(name)
     if device.type == "cuda" and device.index is not None:
@@ -110,8 +110,9 @@ def chosen(
     layers = default.layers if options.layers is None else options.layers
     if layers is not None:
         shape = with_layers(shape, layers)
-    frames = numbers(options.frames or default.frames, "frames", GPU.frames)
-    clips = [Clip.of(options.size or default.size, each) for each in sorted(frames)]
+    frames = default.frames if options.frames is None else options.frames
+    size = default.size if options.size is None else options.size
+    clips = [Clip.of(size, each) for each in sorted(numbers(frames, "frames", GPU.frames))]
     return shape, getattr(torch, options.dtype or default.dtype), clips
 
 
@@ -190,7 +191,8 @@ def entrants(options: argparse.Namespace, call: Call) -> list[str]:
         names = default_backends(call)
     else:
         names = words(options.backends, "backends", "host,cudnn,auto")
-    baseline = options.against or ("host" if "host" in names else names[0])
+    usual = "host" if "host" in names else names[0]
+    baseline = usual if options.against is None else options.against
     names = list(dict.fromkeys((baseline, *names)))
     known = (*wishes(), UNPATCHED)
     for name in names:
