@@ -216,13 +216,21 @@ def about(denoiser: Denoiser, options: argparse.Namespace, baseline: str) -> lis
         notes.append(
             f"{denoiser.shape.name}: what no block holds counts for more than in the whole model"
         )
-    chosen_here = (options.model, options.layers, options.size, options.frames)
-    if denoiser.device.type == "cpu" and None in chosen_here:
+    unasked = small(options) if denoiser.device.type == "cpu" else ""
+    if unasked:
         notes.append(
-            f"without other options a CPU measures {CPU.layers} block of {CPU.model} at {CPU.size}, "
-            f"{CPU.frames} frames: enough to see that it works, not to choose a backend for a GPU"
+            f"on a CPU the default is {unasked}: enough to see that it works, "
+            "not to choose a backend for a GPU"
         )
     return notes
+
+
+def small(options: argparse.Namespace) -> str:
+    """The options that were left to a CPU's own defaults, which keep it short."""
+    names = ("model", "layers", "size", "frames")
+    return " ".join(
+        f"--{name} {getattr(CPU, name)}" for name in names if getattr(options, name) is None
+    )
 
 
 DEPTH = Depth("model", "A whole forward of Wan's denoiser, random weights.", add_arguments, measure)

@@ -151,7 +151,26 @@ def test_command_measures_diffusers_model_on_request(small, capsys):
     assert (
         "difference: relative to the output of host (the column error in files)" in found["notes"]
     )
-    assert any("not to choose a backend for a GPU" in note for note in found["notes"])
+    (note,) = [note for note in found["notes"] if "not to choose a backend for a GPU" in note]
+    assert "--model 5b --layers 1 --size 128x128 --frames 5:" in note
+
+
+def test_the_note_about_a_cpu_names_only_what_was_not_asked_for(small):
+    results = Results("model", {})
+    tiny = ["--size", "64x64", "--frames", "1", "--backends", "host", "--repeat", "2"]
+    depth.measure(options_of("--diffusers", "--device", "cpu", *tiny), results, Quiet())
+
+    (note,) = [note for note in results.notes if "on a CPU" in note]
+    assert note.startswith("on a CPU the default is --model 5b --layers 1: enough to see")
+
+
+def test_nothing_is_said_of_defaults_where_all_was_asked_for(small):
+    results = Results("model", {})
+    asked = ["--model", "5b", "--layers", "1", "--size", "64x64", "--frames", "1"]
+    more = ["--backends", "host", "--repeat", "2", "--diffusers", "--device", "cpu"]
+    depth.measure(options_of(*asked, *more), results, Quiet())
+
+    assert not any("on a CPU" in note for note in results.notes)
 
 
 def test_without_any_comfyui_diffusers_stands_in_and_says_so(small, monkeypatch):
