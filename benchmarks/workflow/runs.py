@@ -13,6 +13,7 @@ from .catalogue import Catalogue
 from .pace import Pace
 from .plan import Plan
 from .refusal import unknown_classes
+from .reuse import Reuse
 from .runner import Failed, Runner
 from .server import Server
 from .sheet import Sheet
@@ -81,19 +82,26 @@ class _Bench:
         self._plan, self._results, self._progress = plan, results, progress
         self._pace = Pace(progress)
         self._runner = Runner(server, catalogue, plan, self._tell)
+        self._reuse = Reuse()
         self._token = uuid.uuid4().hex[:8]
         self._count = 0
 
     async def run(self, stages: list[Stage]) -> None:
         runs = self._plan.repeat + 1
         self._progress.begin(sum(len(one.settings) * runs * _weight(one) for one in stages))
-        failures: list[str] = []
-        for one in stages:
-            for number in range(runs):
-                for backend in turns(one.settings, max(number - 1, 0)):
-                    failures += await self._setting(one, backend, number)
+        try:
+            failures = [said for one in stages for said in await self._stage(one, runs)]
+        finally:
+            self._results.notes += self._reuse.notes()
         if failures and not any(row.times for row in self._results.rows):
             raise RuntimeError(failures[-1])
+
+    async def _stage(self, stage: Stage, runs: int) -> list[str]:
+        failures: list[str] = []
+        for number in range(runs):
+            for backend in turns(stage.settings, max(number - 1, 0)):
+                failures += await self._setting(stage, backend, number)
+        return failures
 
     async def _setting(self, stage: Stage, backend: str, number: int) -> list[str]:
         """One run; gives why it failed, if it did."""
@@ -108,6 +116,7 @@ class _Bench:
             self._pace.end(omitted=self._plan.repeat - number)
             return [str(error)]
         self._learn(trial)
+        self._reuse.add(trial)
         stage.sheet.add(backend, trial, number)
         self._pace.end()
         return []

@@ -52,7 +52,6 @@ class Sheet:
         self._publish()
         if number:
             self._compare(backend, number, set(took) - {RUN})
-            self._doubt(trial)
         self._take_along(backend, trial, number)
 
     def fail(self, backend: str, sentence: str) -> None:
@@ -104,11 +103,6 @@ class Sheet:
                 "from the server's cache; its whole time is longer for that."
             )
         self._usual |= ran
-
-    def _doubt(self, trial: Trial) -> None:
-        note = "The server kept nothing from run to run (see --cache-none), so whole times include all loading."
-        if not trial.cached and note not in self._results.notes:
-            self._results.notes.append(note)
 
     def _take_along(self, backend: str, trial: Trial, number: int) -> None:
         place = {key: self._place[key] for key in ("size", "frames")}

@@ -2,6 +2,7 @@
 
 import pytest
 from wanattn.attention.bench.row import Results
+from wanattn.benchmarks.workflow.reuse import Reuse
 from wanattn.benchmarks.workflow.sheet import Sheet
 from wanattn.benchmarks.workflow.trial import Trial
 from wanattn.tests.benchmarks.flows import plain
@@ -184,16 +185,6 @@ class TestSheet:
         (note,) = results.notes
         assert "Run 2 of host" in note and "UNETLoader 1" in note
 
-    def test_says_once_when_the_server_keeps_nothing(self):
-        results = Results("workflow", {})
-        sheet, bare = sheet_of(results), finished(2.0, 1.0)
-        bare.cached = set()
-        for number in range(3):
-            sheet.add("host", bare, number)
-
-        (note,) = results.notes
-        assert "--cache-none" in note
-
     @pytest.mark.parametrize("measured", [False, True])
     def test_keeps_what_was_measured_before_a_failure(self, measured):
         results = Results("workflow", {})
@@ -206,3 +197,29 @@ class TestSheet:
         assert row.times == ([2000.0] if measured else [])
         assert (row.reason == "") == measured
         assert any("out of memory" in text for text in [row.reason, *results.notes])
+
+
+class TestReuse:
+    @pytest.mark.parametrize(
+        ("found", "said"),
+        [
+            ([], 0),
+            (["none"], 0),
+            (["none", "none"], 1),
+            (["none"] * 6, 1),
+            (["none", "some", "some"], 0),
+            (["none", "some", "none", "some"], 0),  # somebody emptied the cache once
+            (["some", "none", "none"], 1),
+        ],
+    )
+    def test_says_that_the_server_keeps_nothing_only_if_no_later_run_found_anything(
+        self, found, said
+    ):
+        reuse = Reuse()
+        for what in found:
+            trial = finished(2.0, 1.0)
+            trial.cached = {"1"} if what == "some" else set()
+            reuse.add(trial)
+
+        assert len(reuse.notes()) == said
+        assert all("--cache-none" in note for note in reuse.notes())

@@ -6,7 +6,7 @@ import json
 import pytest
 from wanattn.attention.bench import command
 from wanattn.benchmarks.workflow import server as connection
-from wanattn.tests.host.bench import SMALL, bench, saved
+from wanattn.tests.host.bench import SMALL, bench, saved, when
 from wanattn.tests.host.graph import Graph, experts, single
 
 OURS = ("WanAttnBackend", "WanAttnDiagnostics")
@@ -190,6 +190,18 @@ def test_a_seed_is_set_where_one_is_given(server, tmp_path):
     samplers = [nodes(record, "KSamplerAdvanced") for record in history(server, before)]
     assert len(samplers) == 3
     assert {node["inputs"]["noise_seed"] for found in samplers for node in found.values()} == {42}
+
+
+def test_a_cache_that_was_emptied_once_is_no_server_without_one(server, tmp_path):
+    before = server.get("/history")
+    free = when("host 5f 2/3", lambda: server.post("/free", {"free_memory": True}))
+    path = saved(tmp_path, single(None, "freed"))
+    outcome = bench(server.address, path, *SMALL, "--backends", "host", told=free)
+
+    assert outcome.error is None
+    found = [bool(cached(record)) for record in history(server, before)]
+    assert sorted(found[1:]) == [False, True]
+    assert not any("--cache-none" in note for note in outcome.results.notes)
 
 
 def test_a_guider_is_measured_too(server, tmp_path):
