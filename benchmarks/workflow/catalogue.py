@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-ANYTHING = ("*", "COMFY_MATCHTYPE_V3")  # types of nodes that pass on whatever they are given
+OPEN = "*"  # a node that gives this may have more outputs than are listed
+ANYTHING = (OPEN, "COMFY_MATCHTYPE_V3")  # types of nodes that pass on whatever they are given
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class Catalogue:
     def output(self, class_type: str, slot: int) -> str:
         given = self.outputs(class_type)
         return given[slot] if 0 <= slot < len(given) else ""
+
+    def lacks(self, class_type: str, slot: int) -> bool:
+        """Whether it is known that there is no such output."""
+        listed = isinstance(self.classes[class_type].get("output"), list)
+        given = self.outputs(class_type) if listed else [OPEN]
+        return slot < 0 or (slot >= len(given) and OPEN not in given)
 
     def input(self, class_type: str, name: str) -> str:
         """The type that an input takes, empty for one that is not listed."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from .catalogue import Catalogue
-from .prompt import Prompt, title
+from .prompt import Prompt, links, title
 
 SHOWN = 8  # choices of a list
 MEMORY = ("OutOfMemoryError", "out of memory", "Allocation on device")
@@ -20,6 +20,30 @@ def unknown_classes(prompt: Prompt, catalogue: Catalogue) -> str:
         f"the server does not know {', '.join(missing)}: install their custom nodes there and restart it, "
         "or use the server that the workflow was made on"
     )
+
+
+def missing_outputs(prompt: Prompt, catalogue: Catalogue) -> str:
+    """Names the links to outputs that the server's nodes do not have; empty for none."""
+    wrong = [
+        f"{title(prompt, key)} takes its {name} from output {slot} of {title(prompt, source)}, "
+        f"{_needed(catalogue.outputs(prompt[source]['class_type']))}"
+        for key, node in prompt.items()
+        for name, (source, slot) in links(node).items()
+        if catalogue.lacks(prompt[source]["class_type"], slot)
+    ]
+    if not wrong:
+        return ""
+    return (
+        f"{'; '.join(wrong)}: connect it again and export again, "
+        "or use the server that the workflow was made on"
+    )
+
+
+def _needed(outputs: Sequence[str]) -> str:
+    if not outputs:
+        return "which has none"
+    known = " or ".join(f"{slot} ({kind})" for slot, kind in enumerate(outputs))
+    return f"needs {known}"
 
 
 def no_wan(reports: Iterable[Mapping]) -> str:

@@ -12,7 +12,7 @@ from . import machine, prompt
 from .catalogue import Catalogue
 from .pace import Pace
 from .plan import Plan
-from .refusal import unknown_classes
+from .refusal import missing_outputs, unknown_classes
 from .reuse import Reuse
 from .runner import Failed, Runner
 from .server import Server
@@ -58,8 +58,9 @@ def check(plan: Plan, catalogue: Catalogue) -> None:
     """That the server can run the workflow with our nodes. Raises ValueError or RuntimeError."""
     if BACKEND not in catalogue or DIAGNOSTICS not in catalogue:
         raise RuntimeError(f"the server has no Attention Backend: {INSTALL}")
-    if missing := unknown_classes(plan.prompt, catalogue):
-        raise ValueError(missing)
+    for wrong in (unknown_classes, missing_outputs):  # the outputs of known classes only
+        if sentence := wrong(plan.prompt, catalogue):
+            raise ValueError(sentence)
     offered = catalogue.choices(BACKEND, "backend")
     unknown = [name for name in plan.backends if name not in offered]
     if unknown:

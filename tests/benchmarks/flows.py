@@ -14,6 +14,7 @@ CLASSES = Catalogue(
         "LoraLoader": kind(["MODEL", "CLIP"], model=["MODEL"], clip=["CLIP"]),
         "ModelSamplingSD3": kind(["MODEL"], model=["MODEL"]),
         "Switch": kind(["COMFY_MATCHTYPE_V3"], on_true=["COMFY_MATCHTYPE_V3", {}]),
+        "AnySwitch": kind(["*"]),
         "EmptyHunyuanLatentVideo": kind(["LATENT"]),
         "WanImageToVideo": kind(["CONDITIONING", "CONDITIONING", "LATENT"]),
         "ImageScale": kind(["IMAGE"]),

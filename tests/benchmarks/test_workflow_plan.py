@@ -1,6 +1,7 @@
 """The options of `wanattn bench workflow`, its order of runs, and its sentences."""
 
 import argparse
+import dataclasses
 import json
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 pytest.importorskip("aiohttp", reason="aiohttp not installed")
 
 from wanattn.benchmarks.workflow import runs
+from wanattn.benchmarks.workflow.catalogue import Catalogue
 from wanattn.benchmarks.workflow.depth import DEPTH
 from wanattn.benchmarks.workflow.plan import Plan
-from wanattn.benchmarks.workflow.refusal import failure, refusal, unknown_classes
+from wanattn.benchmarks.workflow.refusal import failure, missing_outputs, refusal, unknown_classes
 from wanattn.benchmarks.workflow.server import Server, address
 from wanattn.tests.benchmarks.flows import CLASSES, graph, plain
 
@@ -146,6 +148,33 @@ class TestSentences:
         said = unknown_classes(plain() | graph(n9=("FancySampler", {})), CLASSES)
         assert "FancySampler 9" in said and "install" in said
 
+    @pytest.mark.parametrize(
+        ("link", "said"),
+        [
+            (["2", 7], "output 7 of ModelSamplingSD3 2, needs 0 (MODEL): connect it again"),
+            (["2", -1], "output -1 of ModelSamplingSD3 2, needs 0 (MODEL): "),
+            (["9", 3], "output 3 of CheckpointLoaderSimple 9, needs 0 (MODEL) or 1 (CLIP) or 2 (V"),
+            (["5", 0], "output 0 of SaveVideo 5, which has none: "),
+            (["8", -1], "output -1 of AnySwitch 8, "),
+        ],
+    )
+    def test_output_that_is_not_there_is_named_with_its_link(self, link, said):
+        wrong = plain(model=link) | graph(n9=("CheckpointLoaderSimple", {}), n8=("AnySwitch", {}))
+        found = missing_outputs(wrong, CLASSES)
+        assert found.startswith(f"KSampler 4 takes its model from {said}")
+
+    def test_every_wrong_link_is_named(self):
+        wrong = plain(model=["2", 7], latent_image=["3", 1])
+        assert missing_outputs(wrong, CLASSES).count("KSampler 4 takes its ") == 2
+
+    @pytest.mark.parametrize("outputs", [{}, None])
+    def test_output_that_may_be_there_is_let_through(self, outputs):
+        """Packs have nodes with any number of outputs, and say of them what they like."""
+        classes = {**CLASSES.classes, "Puter": {"output": outputs}}
+        more = graph(n8=("AnySwitch", {}), n9=("Puter", {}))
+        for link in (["2", 0], ["8", 5], ["9", 5]):
+            assert missing_outputs(plain(model=link) | more, Catalogue(classes)) == ""
+
     def test_out_of_memory_says_what_to_make_smaller(self):
         facts = {
             "exception_type": "torch.OutOfMemoryError",
@@ -158,6 +187,12 @@ class TestSentences:
     def test_other_failures_keep_their_message(self):
         facts = {"exception_type": "ValueError", "exception_message": "no\nsuch thing"}
         assert failure(facts, "KSampler 4") == "KSampler 4 failed: no such thing"
+
+
+def test_wrong_link_is_told_before_a_sampler_is_looked_for(plan):
+    made = dataclasses.replace(plan(), prompt=plain(model=["2", 7]))
+    with pytest.raises(ValueError, match="from output 7 of ModelSamplingSD3 2"):
+        runs.check(made, CLASSES)
 
 
 def test_server_without_the_pack_says_how_to_get_it(plan):

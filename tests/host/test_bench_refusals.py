@@ -102,6 +102,15 @@ class TestWrongWorkflow:
         assert isinstance(error, ValueError)
         assert f"FancySampler {graph.node('FancySampler')}" in str(error)
 
+    @pytest.mark.parametrize("slot", [7, -1])
+    def test_output_that_a_node_does_not_have(self, server, tmp_path, slot):
+        graph = single(None, "slot")
+        graph[graph.node("KSamplerAdvanced")]["inputs"]["model"] = ["1", slot]
+        error = bench(server.address, saved(tmp_path, graph)).error
+        assert isinstance(error, ValueError)
+        said = f"KSamplerAdvanced 5 takes its model from output {slot} of UNETLoader 1, needs 0 (MO"
+        assert str(error).startswith(said)
+
     def test_input_that_is_missing(self, server, tmp_path):
         graph = single(None, "input")
         del graph[graph.node("KSamplerAdvanced")]["inputs"]["steps"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from wanattn.benchmarks.workflow import prompt
 from wanattn.benchmarks.workflow.catalogue import Catalogue
+from wanattn.benchmarks.workflow.refusal import missing_outputs
 from wanattn.benchmarks.workflow.wiring import wire
 from wanattn.tests.host import panel_page
 
@@ -43,6 +44,7 @@ def test_official_workflow_gets_a_backend_before_each_expert(server, export, nam
     exported = export(name)
     catalogue = Catalogue(server.get("/object_info"))
 
+    assert missing_outputs(exported, catalogue) == ""
     sized = prompt.with_clip(exported, 25, "832x1216")
     wiring = wire(sized, catalogue)
     variant, _ = wiring.variant("cudnn", "1")
