@@ -29,6 +29,12 @@ class Plan:
     any_model: bool
     timeout: float
 
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """The measures of the video that are not the workflow's."""
+        length = () if self.frames == (None,) else ("length",)
+        return (*length, *(("width", "height") if self.size else ()))
+
     @classmethod
     def of(cls, options: argparse.Namespace) -> Plan:
         """Raises ValueError for what cannot be measured."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ...attention.clip import Clip
@@ -131,19 +131,26 @@ def with_clip(prompt: Prompt, frames: int | None, size: str | None) -> Prompt:
     wanted |= {"width": clip.width, "height": clip.height} if size else {}
     if not wanted:
         return prompt
-    found = clips(prompt)
-    if not found:
+    if not clips(prompt):
         raise ValueError(
             "no node of the workflow has width, height and length, needs one such as EmptyHunyuanLatentVideo: "
             "leave out --frames and --size and set them in the workflow"
         )
     result = copy.deepcopy(prompt)
-    for key in found:
-        given = links(prompt[key])
-        # What such a node passes on to another follows by itself.
-        follows = {name for name, (source, _) in given.items() if source in found}
-        result[key]["inputs"].update({n: v for n, v in wanted.items() if n not in follows})
+    for key, name in sized(prompt, wanted):
+        result[key]["inputs"][name] = wanted[name]
     return result
+
+
+def sized(prompt: Prompt, measures: Collection[str]) -> list[tuple[str, str]]:
+    """The nodes and inputs to set for another size; what such a node passes on to another follows by itself."""
+    found = clips(prompt)
+    return [
+        (key, name)
+        for key in found
+        for name in measures
+        if links(prompt[key]).get(name, ("", 0))[0] not in found
+    ]
 
 
 def overruled(before: Prompt, after: Prompt) -> list[str]:

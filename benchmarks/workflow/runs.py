@@ -10,6 +10,7 @@ from ...attention.bench.row import Results
 from ...attention.bench.turns import turns
 from . import machine, prompt
 from .catalogue import Catalogue
+from .fingerprint import digest
 from .pace import Pace
 from .plan import Plan
 from .refusal import missing_outputs, unknown_classes
@@ -43,6 +44,7 @@ async def measure(plan: Plan, results: Results, progress: Progress) -> None:
         known = results.environment
         results.environment = {
             "started": known.get("started"),
+            "workflow": f"{plan.workflow} ({digest(plan.prompt, plan.replaced)})",
             **machine.facts(await server.get("system_stats")),
         }
         catalogue = Catalogue(await server.get("object_info"))

@@ -58,6 +58,11 @@ class TestPlan:
         assert (made.frames, made.size, made.repeat) == ((25, 49), "64x32", 5)
         assert made.prompt["4"]["inputs"]["seed"] == 3
 
+    def test_knows_what_it_sets_in_place_of_the_workflows(self, plan):
+        assert plan().replaced == ()
+        assert plan("--frames", "25,49").replaced == ("length",)
+        assert plan("--frames", "25", "--size", "64x32").replaced == ("length", "width", "height")
+
     def test_labels_all_settings_or_each(self, plan):
         assert plan(settings="4step").labels == ("4step", "4step")
         assert plan(settings="4step_base, 4step_auto").labels == ("4step_base", "4step_auto")

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import re
 
 import pytest
 from wanattn.attention.bench import command
+from wanattn.attention.bench.compare import verdicts
 from wanattn.benchmarks.workflow import server as connection
 from wanattn.tests.host.bench import SMALL, bench, saved, when
 from wanattn.tests.host.graph import Graph, experts, single
@@ -132,6 +134,21 @@ def test_the_gpu_is_the_one_that_the_server_uses(server, tmp_path, monkeypatch):
 
     assert (known["gpu"], known["memory_gib"]) == ("mps", 16.0)
     assert known["host_attention"] == "sub_quad"
+
+
+def test_another_workflow_of_the_same_name_is_noticed(server, tmp_path):
+    def measured(**sampling):
+        path = saved(tmp_path, single(None, "changed", **sampling), "flow.json")
+        results = bench(server.address, path, "--backends", "host", repeat=1).results
+        results.finished = True  # which the command says
+        return results
+
+    two, again, four = measured(), measured(seed=8), measured(steps=4)
+    before, after = (results.environment["workflow"] for results in (two, four))
+
+    assert re.fullmatch(r"flow \([0-9a-f]{8}\)", before)
+    assert verdicts(two, again).warnings == ()
+    assert verdicts(two, four).warnings == (f"workflow: {before} then, {after} now",)
 
 
 def test_progress_ends_where_it_said(six):
