@@ -14,10 +14,12 @@ from .wording import against, duration, error, exact, listed, off, percent, wher
 
 AUTO = {"flash", "efficient", "cudnn", "math", *EXACT_KERNELS}  # what it chooses from by default
 
+RUN = "run"  # the part of a workflow's rows that is all of it
+
 
 def answer(results: Results) -> str:
     """Decided where the most time goes: the place whose fastest exact backend takes longest."""
-    winners = [fastest for rows in places(results) if (fastest := _fastest(rows)) is not None]
+    winners = [fastest for rows in _decisive(results) if (fastest := _fastest(rows)) is not None]
     if not winners:
         return " ".join([_nothing(results), *_doubts(results)])
     key = max(winners, key=lambda row: row.ms or 0)
@@ -25,6 +27,13 @@ def answer(results: Results) -> str:
     winner = _settled(results, key, rows)
     sentences = [_verdict(results, key, winner, rows), *_approximate(results, winner, rows)]
     return " ".join([*sentences, *_elsewhere(results, winner, winners), *_doubts(results)])
+
+
+def _decisive(results: Results) -> list[list[Row]]:
+    """The places that may decide; in a workflow the whole run, where one was timed, and no node of it."""
+    found = places(results)
+    runs = [rows for rows in found if rows[0].part == RUN and any(row.times for row in rows)]
+    return runs if results.benchmark == "workflow" and runs else found
 
 
 def places(results: Results) -> list[list[Row]]:
@@ -110,7 +119,23 @@ def _verdict(results: Results, fastest: Row, winner: Row, rows: Sequence[Row]) -
     if pair is None:
         time = f"{_time(winner)}{also}"
         return f"Fastest is {winner.backend} in {where(winner)} ({time}); {_unknown(results)}."
+    if old is not None and not exact(old) and pair.verdict != "faster":
+        return _beaten(pair, also)
     return f"{_gain(pair, also)}; {_needs(winner)}."
+
+
+def _beaten(pair: Pair, also: str) -> str:
+    """Where the baseline is approximate, no exact backend need be faster."""
+    old, new = pair.old, pair.new
+    words = {
+        "slower": f"{1 / pair.ratio:.2f}x faster",
+        "same": "as fast",
+        "too noisy": "too noisy to tell from it",
+    }
+    return (
+        f"Fastest of the exact backends is {new.backend} in {where(new)} ({_time(new)}{also}); {old.backend}, which is "
+        f"approximate ({old.active or old.backend}), is {words.get(pair.verdict, 'measured once')} ({_time(old)})."
+    )
 
 
 def _gain(pair: Pair, also: str) -> str:
@@ -164,7 +189,7 @@ def _needs(row: Row) -> str:
 
 def _approximate(results: Results, winner: Row, rows: Sequence[Row]) -> list[str]:
     """The fastest approximate one, where it beats the winner beyond noise."""
-    loose = [row for row in rows if not exact(row)]
+    loose = [row for row in rows if not exact(row) and row.backend != results.baseline]
     best = min(loose, key=lambda row: row.ms or 0, default=None)
     pair = judge(winner, best) if best else None
     if best is None or pair is None or pair.verdict != "faster":

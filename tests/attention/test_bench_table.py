@@ -220,12 +220,43 @@ ANSWERS = {
         results(row("host", 200.0, active="attention_sage"), row("flash", 400.0), baseline="flash"),
         "host is approximate and would be 2.00x faster than flash.",
     ),
+    "an approximate baseline that nothing exact beats": (
+        results(row("host", 100.0, active="attention_sage"), row("cudnn", 150.0), baseline="host"),
+        "Fastest of the exact backends is cudnn in self-attention at 832x1216, 81 frames (150 ms, spread 0.4 %); "
+        "host, which is approximate (attention_sage), is 1.50x faster (100 ms, spread 0.4 %).",
+    ),
+    "an approximate baseline that an exact one beats": (
+        results(row("host", 300.0, active="attention_sage"), row("cudnn", 150.0), baseline="host"),
+        "Use cudnn: 2.00x faster than host",
+    ),
 }
 
 
 @pytest.mark.parametrize(("found", "words"), ANSWERS.values(), ids=ANSWERS)
 def test_the_answer_says(found, words):
     assert words in table.answer(found)
+
+
+def test_an_approximate_baseline_is_not_compared_with_itself():
+    found = results(
+        row("host", 100.0, active="attention_sage"), row("cudnn", 150.0), baseline="host"
+    )
+
+    assert "would be" not in table.answer(found)
+
+
+def test_a_workflow_is_decided_by_the_whole_run_and_not_by_a_node():
+    """However long the client's clock made the sampler."""
+    rows = [
+        row(name, ms, part=part)
+        for part, times in (("KSampler 5", (500.0, 500.0)), ("run", (400.0, 300.0)))
+        for name, ms in zip(("host", "auto"), times, strict=True)
+    ]
+    for each in rows:
+        each.benchmark = "workflow"
+    found = results(*rows, baseline="host")
+
+    assert table.answer(found).startswith("Use auto: 1.33x faster than host in the whole run")
 
 
 def test_a_backend_with_a_wrong_output_is_not_recommended():
