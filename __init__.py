@@ -10,3 +10,13 @@ async def comfy_entrypoint():
     from .nodes.extension import Extension
 
     return Extension()
+
+
+def main() -> int:
+    """The command `wanattn`. Loading torch takes seconds, in which Ctrl-C must end it too."""
+    try:
+        from .attention.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        return 130

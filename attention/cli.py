@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def say(text: str, stream=None) -> None:
     """Names from workflows and other packs may hold what a console cannot show."""
     stream = stream or sys.stdout
+    if stream is None:  # closed, as under some launchers
+        return
     encoding = getattr(stream, "encoding", None) or "ascii"
     stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
 

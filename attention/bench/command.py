@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -19,6 +17,7 @@ from .depth import Depth
 from .facts import facts
 from .keeper import Keeper
 from .row import Results
+from .signals import stoppable
 from .wording import listed
 
 PACK = __name__.rpartition(".attention.")[0]
@@ -126,34 +125,40 @@ def parser_of(depth: Depth) -> argparse.ArgumentParser:
 def run(depth: Depth, options: argparse.Namespace) -> int:
     """Measure, save, print. What was measured is kept whatever happens."""
     old = check(depth, options)
-    with contextlib.suppress(ValueError):  # signals are for the main thread
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = Results(depth.name, facts(getattr(options, "device", None)))
     keeper = Keeper(results, options.output)
-    code, ending = 0, ""
-    try:
-        depth.measure(options, results, keeper)
-        results.finished = True
-    except KeyboardInterrupt:
-        code, ending = INTERRUPTED, STOPPED
-    except (ModuleNotFoundError, ValueError, RuntimeError, OSError) as error:
-        code, ending = 2, _sentence(depth, error)
-        results.notes.append(f"Ended by an error: {ending}")
-    except Exception as error:
-        code, ending = 2, _defect(error)
-        results.notes.append(f"Ended by a defect: {ending}")
-    finally:
+    with stoppable() as deafen:
+        code, ending = _measured(depth, options, keeper)
+        deafen()
         keeper.close()
         unsaved = _save(keeper)
-    if keeper.tells:
-        _show(results, old, options, options.output if keeper.holds else [])
+        if keeper.tells:
+            _show(results, old, options, keeper.written)
     if unsaved:
         raise OSError(unsaved)
     if ending:
-        kept = f", {_kept(results, options)}" if keeper.holds else ""
+        kept = f", {_kept(results, keeper.written)}" if keeper.holds else ""
         say(f"wanattn: {ending}{kept}", sys.stderr)
         return code
     return 0 if any(row.times for row in results.rows) else 1
+
+
+def _measured(depth: Depth, options: argparse.Namespace, keeper: Keeper) -> tuple[int, str]:
+    """The exit code and the words of a benchmark that ended early, else 0 and none."""
+    results = keeper.results
+    try:
+        depth.measure(options, results, keeper)
+        results.finished = True
+        return 0, ""
+    except KeyboardInterrupt:
+        return INTERRUPTED, STOPPED
+    except (ModuleNotFoundError, ValueError, RuntimeError, OSError) as error:
+        ending = _sentence(depth, error)
+        results.notes.append(f"Ended by an error: {ending}")
+    except Exception as error:
+        ending = _defect(error)
+        results.notes.append(f"Ended by a defect: {ending}")
+    return 2, ending
 
 
 def _sentence(depth: Depth, error: Exception) -> str:
@@ -188,18 +193,29 @@ def check(depth: Depth, options: argparse.Namespace) -> Results | None:
     if options.plot is not None:
         files.check_target(options.plot, "--plot", chart.SUFFIXES)
         _require_matplotlib()
+    _spare_inputs(options)
     if options.baseline is None:
         return None
-    if options.baseline.resolve() in [path.resolve() for path in options.output]:
-        raise ValueError(
-            f"--output and --baseline are both '{options.baseline}', needs two files: the old results would be lost"
-        )
     old = files.read(options.baseline)
     if old.benchmark != depth.name:
         raise ValueError(
             f"--baseline '{options.baseline}' is of bench {old.benchmark}, needs one of bench {depth.name}"
         )
     return old
+
+
+def _spare_inputs(options: argparse.Namespace) -> None:
+    """Raises ValueError where a result would take the place of what the benchmark reads."""
+    replays = getattr(options, "replay", None) or []
+    read = [("--baseline", options.baseline), ("--workflow", getattr(options, "workflow", None))]
+    read += [("--replay", path) for path in replays]
+    written = [("--output", path) for path in options.output] + [("--plot", options.plot)]
+    for option, path in written:
+        for other, source in read:
+            if path and source and path.resolve() == source.resolve():
+                raise ValueError(
+                    f"{option} and {other} are both '{source}', needs two files: the old one would be lost"
+                )
 
 
 def _require_matplotlib() -> None:
@@ -215,17 +231,28 @@ def _show(
     results: Results, old: Results | None, options: argparse.Namespace, saved: list[Path]
 ) -> None:
     comparison = compare.verdicts(old, results) if old else None
+    undrawn = _draw(results, options.plot)
     if options.json:
         say(json.dumps({**files.plain(results), **_added(results, comparison)}, indent=1))
     else:
         say(table.text(results))
         if comparison:
             say("\n" + table.compared(comparison, str(options.baseline)))
-    if options.plot is not None:
-        chart.save(results, options.plot)
-    written = [*saved, *([options.plot] if options.plot else [])]
+    written = [*saved, *([] if undrawn or options.plot is None else [options.plot])]
     if written:
         say(f"written: {', '.join(map(str, written))}", sys.stderr)
+    if undrawn:
+        raise OSError(undrawn)
+
+
+def _draw(results: Results, path: Path | None) -> str:
+    """Before anything is printed: a closed console must cost no chart. Why it could not be, for the end."""
+    try:
+        if path is not None:
+            chart.save(results, path)
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def _added(results: Results, comparison: compare.Comparison | None) -> dict:
@@ -234,9 +261,7 @@ def _added(results: Results, comparison: compare.Comparison | None) -> dict:
     return answer | ({"comparison": compare.plain(comparison)} if comparison else {})
 
 
-def _kept(results: Results, options: argparse.Namespace) -> str:
+def _kept(results: Results, saved: list[Path]) -> str:
     rows = sum(bool(row.times) for row in results.rows)
-    where = (
-        f"kept in {listed(map(str, options.output))}" if options.output else "in the table above"
-    )
+    where = f"kept in {listed(map(str, saved))}" if saved else "in the table above"
     return f"{rows} {'row' if rows == 1 else 'rows'} {where}"

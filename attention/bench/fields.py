@@ -40,6 +40,9 @@ def row_of(values: Mapping[str, object]) -> Row:
     return Row(**known)
 
 
+SHORTEST, LONGEST = 1e-6, 1e15  # no nanosecond was ever measured, nor so many of anything
+
+
 def _text(value) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r}, needs text")
@@ -50,7 +53,9 @@ def _whole(value) -> int:
     try:
         if isinstance(value, bool) or (isinstance(value, float) and value % 1):
             raise ValueError
-        return int(value)
+        if abs(whole := int(value)) > LONGEST:
+            raise ValueError
+        return whole
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{value!r}, needs a whole number") from None
 
@@ -71,7 +76,7 @@ def _times(value) -> list[float]:
         raise ValueError(f"{value!r}, needs a list of milliseconds")
     times = [_number(time) for time in given]
     for time in times:
-        if not (math.isfinite(time) and time > 0):
+        if not SHORTEST <= time <= LONGEST:
             raise ValueError(f"{time!r}, needs milliseconds above 0")
     return times
 

@@ -27,7 +27,11 @@ def write(results: Results, path: Path) -> None:
 
 def replace(path: Path, content: bytes) -> None:
     part = _part(path)
-    part.write_bytes(content)
+    try:
+        part.write_bytes(content)
+    except OSError as error:  # the disk may be full
+        part.unlink(missing_ok=True)
+        raise OSError(f"cannot write '{path}': {_words(error)}") from error
     try:
         os.replace(part, path.resolve())
     except OSError as error:  # a spreadsheet on Windows keeps other programs out
@@ -66,7 +70,7 @@ def check_target(path: Path, option: str, suffixes: tuple[str, ...]) -> None:
     if not path.parent.is_dir():
         raise ValueError(f"{option} '{path}': there is no folder '{path.parent}', make it first")
     part = _part(path)
-    if part.exists():
+    if part.exists() and part.stat().st_size:
         raise ValueError(
             f"{option} '{path}': '{part}' holds what an earlier run could not put in its place; "
             "move it away or delete it"

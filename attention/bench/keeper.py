@@ -25,10 +25,12 @@ class Keeper:
         self.paths = tuple(paths)
         self._bar: tqdm | None = None
         self._saved = time.monotonic()
+        self.written: list[Path] = []  # by the last saving
 
     def begin(self, total: float) -> None:
         self.close()
-        self._bar = tqdm(total=total, desc="starting", bar_format=BAR, file=sys.stderr)
+        if sys.stderr is not None:
+            self._bar = tqdm(total=total, desc="starting", bar_format=BAR, file=sys.stderr)
 
     def advance(self, units: float, what: str) -> None:
         if self._bar is not None:
@@ -51,10 +53,11 @@ class Keeper:
     def save(self) -> None:
         """Each file that can be written is; then OSError for the first that could not."""
         self._saved = time.monotonic()
-        failures = []
+        failures, self.written = [], []
         for path in self.paths if self.holds else ():
             try:
                 files.write(self.results, path)
+                self.written.append(path)
             except OSError as error:
                 failures.append(error)
         if failures:

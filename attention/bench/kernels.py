@@ -122,22 +122,25 @@ def _origin(kept: Captured) -> str:
 
 
 def _shaped(options: argparse.Namespace, device: str, results: Results) -> list[Cell]:
-    variant = VARIANTS.get(options.model or "14b")
+    variant = VARIANTS.get(_given(options.model, "14b"))
     if variant is None:
         raise ValueError(f"model '{options.model}', needs {' or '.join(VARIANTS)}")
     on_cpu = device.startswith("cpu")
-    size = options.size or (SMALL_SIZE if on_cpu else SIZE)
-    frames = options.frames or (SMALL_FRAMES if on_cpu else FRAMES)
+    size = _given(options.size, SMALL_SIZE if on_cpu else SIZE)
+    frames = _given(options.frames, SMALL_FRAMES if on_cpu else FRAMES)
     clips = [Clip.of(size, number) for number in lists.numbers(frames, "frames", FRAMES)]
-    every = ",".join(PARTS)
-    parts = lists.words(every if options.roles is None else options.roles, "roles", every)
-    dtype = _dtype(options.dtype or ("float32" if on_cpu else "bfloat16"))
+    parts = lists.words(_given(options.roles, ",".join(PARTS)), "roles", ",".join(PARTS))
+    dtype = _dtype(_given(options.dtype, "float32" if on_cpu else "bfloat16"))
     if on_cpu and not (options.size and options.frames):
         results.notes.append(
             f"Measured at {size} and {frames} frames, since larger clips take long on a CPU; "
             "--size and --frames choose others."
         )
     return cells_of(variant, clips, dtype, device, parts)
+
+
+def _given(text: str | None, default: str) -> str:
+    return default if text is None else text
 
 
 def _dtype(name: str) -> torch.dtype:

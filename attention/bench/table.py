@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from .answer import answer
 from .compare import Comparison, Pair, within
 from .row import Results, Row
-from .wording import clip, duration, error, exact, lengths, listed, off, one_line, percent
+from .wording import (
+    clip,
+    duration,
+    error,
+    exact,
+    lengths,
+    listed,
+    off,
+    one_line,
+    percent,
+    printable,
+)
 
 __all__ = ["answer", "compared", "text"]
 
@@ -41,7 +52,7 @@ class Table:
 
     def markdown(self) -> str:
         safe = [
-            [one_line(cell).replace("|", "\\|") for cell in line]
+            [printable(one_line(cell)).replace("|", "\\|") for cell in line]
             for line in [self.heads, *self.lines]
         ]
         widths = [max(3, *map(len, column)) for column in zip(*safe, strict=True)]
@@ -228,7 +239,7 @@ def compared(comparison: Comparison, name: str) -> str:
     sentences = [*_tally(comparison), *(f"Different: {words}" for words in comparison.warnings)]
     sentences += _only(f"Only in {name}", comparison.only_old)
     sentences += _only("Only measured now", comparison.only_new)
-    listing = "\n".join(f"- {sentence}" for sentence in sentences)
+    listing = "\n".join(f"- {printable(one_line(sentence))}" for sentence in sentences)
     return "\n\n".join([*blocks, *([listing] if listing else [])])
 
 
