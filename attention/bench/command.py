@@ -212,7 +212,7 @@ def _spare_inputs(options: argparse.Namespace) -> None:
     written = [("--output", path) for path in options.output] + [("--plot", options.plot)]
     for option, path in written:
         for other, source in read:
-            if path and source and path.resolve() == source.resolve():
+            if path and source and path.resolve() == Path(source).resolve():
                 raise ValueError(
                     f"{option} and {other} are both '{source}', needs two files: the old one would be lost"
                 )

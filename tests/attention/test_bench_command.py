@@ -61,6 +61,7 @@ FAILURES = {
 def add_arguments(parser) -> None:
     parser.add_argument("--fail", choices=FAILURES)
     parser.add_argument("--after", type=int)
+    parser.add_argument("--workflow")
 
 
 PRODUCTS = Depth("products", "Products of matrices.", add_arguments, multiply)
@@ -447,17 +448,18 @@ def test_what_is_ignored_stays_ignored():
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.parametrize("source", ["--baseline", "--workflow"])
 @pytest.mark.parametrize("option", ["--output", "--plot"])
-def test_no_result_takes_the_place_of_what_is_read(bench, tmp_path, option):
+def test_no_result_takes_the_place_of_what_is_read(bench, tmp_path, option, source):
     suffix = {"--output": ".csv", "--plot": ".html"}[option]
     old = tmp_path / f"old{suffix}"
     old.write_text("mine")
     (tmp_path / f"link{suffix}").symlink_to(old)
 
-    code, _, err = bench("--baseline", old, option, tmp_path / f"link{suffix}")
+    code, _, err = bench(source, old, option, tmp_path / f"link{suffix}")
 
     assert code == 2 and old.read_text() == "mine"
-    assert f"{option} and --baseline are both '{old}', needs two files" in err
+    assert f"{option} and {source} are both '{old}', needs two files" in err
 
 
 def test_a_full_disk_is_told_and_the_other_files_are_written(bench, tmp_path, monkeypatch):
