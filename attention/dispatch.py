@@ -148,7 +148,7 @@ class Dispatcher:
                     forward,
                     q.device,
                 )
-                _require(result, q, v)
+                result = _fitting(result, q, v)
             except Exception as error:  # the one place where a kernel may fail
                 self._fail(plan, backend.name, error)
                 continue
@@ -244,14 +244,14 @@ class Dispatcher:
         self._choose(plan)
 
 
-def _require(result: object, q: torch.Tensor, v: torch.Tensor) -> None:
-    """TypeError for what no attention gives: a broken package must not break the model behind it."""
+def _fitting(result: object, q: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """In the query's dtype. TypeError for what no attention gives: a broken package must not break the model."""
     shape = (*q.shape[:3], v.shape[3])
     if not isinstance(result, torch.Tensor):
         raise TypeError(f"gave {type(result).__name__}, needs a tensor")
-    if result.shape != shape or result.dtype != q.dtype:
-        given, dtype = tuple(result.shape), str(result.dtype).removeprefix("torch.")
-        raise TypeError(f"gave {dtype} of shape {given}, needs {shape} as the query")
+    if result.shape != shape:
+        raise TypeError(f"gave a tensor of shape {tuple(result.shape)}, needs {shape}")
+    return result.to(q.dtype)
 
 
 def _capturing(tensor: torch.Tensor) -> bool:

@@ -6,10 +6,8 @@ import traceback
 
 import torch
 
-MEMORY = (
-    "out of memory",
-    "ALLOC_FAILED",
-)  # of CUDA, MPS, cuDNN and cuBLAS, which raise a plain RuntimeError
+# Of CUDA, MPS, cuDNN and cuBLAS, which raise a plain RuntimeError.
+MEMORY = ("out of memory", "ALLOC_FAILED")
 
 
 def words(error: BaseException) -> str:

@@ -62,9 +62,7 @@ class Tap:
         self._ahead = ""
         self._earlier: list[str] = []
         self._upstream: tuple[Tap, ...] = ()
-        self.reported: set[str | None] = (
-            set()
-        )  # the Attention Report nodes of this job that are done
+        self.reported: set[str | None] = set()  # Attention Report nodes of this job that are done
         self._model: ModelPatcher | None = None
         self._next_show = 0.0
 

@@ -28,9 +28,8 @@ LONG = 250.0
 FEW = 3
 UNTIMED = 3  # one call in so many of a burst goes before: the clock rate still follows the power of what ran last
 QUEUES = ("cuda",)  # devices that the host hands calls to without waiting
-SHORT = (
-    0.15  # milliseconds of a call's matrix products: the host may take as long to queue the call
-)
+# Milliseconds of a call's matrix products: the host may take as long to queue the call.
+SHORT = 0.15
 LEAD = 25.0  # milliseconds of matrix products before such calls, in which the host queues them
 MOST_QUEUED = 100
 TRIED = 5
