@@ -37,7 +37,7 @@ test("facts say in words what ran, what is approximate and what is kept", () => 
   assert.ok(factsOf(rowOf("fa3")).includes("kept for auto"));
   assert.ok(!factsOf(rowOf("fa3")).includes("approximate"));
   const loose = factsOf(rowOf("fa3_fp8")).join(" · ");
-  assert.match(loose, /^approximate · spread 0\.7\u00a0% · .* TFLOP\/s, 124\u00a0% of matrix rate · error 5\.1e-2 · peak 1\.6 GiB$/);
+  assert.match(loose, /^approximate · spread 0\.2\u00a0% · .* TFLOP\/s, 124\u00a0% of matrix rate · error 5\.1e-2 · peak 1\.6 GiB$/);
 });
 
 test("a reason that holds everywhere is told once, another one with its places", () => {
