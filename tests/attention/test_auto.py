@@ -181,3 +181,21 @@ def test_backend_with_an_output_that_is_not_finite_is_left_for_the_rest_of_the_r
     dispatcher.reset()
     attend(dispatcher, recorder)
     assert recorder.snapshot().calls[-1][1].active == "int8"
+
+
+def test_nothing_is_measured_or_watched_while_a_cuda_graph_is_recorded(
+    monkeypatch, attend, timings
+):
+    """What is launched then runs again with every replay, on memory that others may have by then."""
+    monkeypatch.setattr("wanattn.attention.dispatch._capturing", lambda tensor: True)
+    rough = dataclasses.replace(
+        BACKENDS["int8"], refusals=lambda *given: [], run=BACKENDS["flash"].run
+    )
+    monkeypatch.setitem(policy.BACKENDS, "int8", rough)
+    measuring, watching = Dispatcher(Policy("auto"), timings_of=timings), Dispatcher(Policy("int8"))
+    monkeypatch.setattr(watching._guard, "watch", lambda *given: pytest.fail("watched"))
+
+    for dispatcher in (measuring, watching):
+        attend(dispatcher, Recorder())
+
+    assert measuring.notes == [] and measuring.tuning == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 
 import pytest
@@ -256,6 +258,29 @@ def test_guard_works_in_and_out_of_inference_mode_and_past_its_seats(monkeypatch
     guard.post()
 
     assert [suspect.block for suspect in guard.read()] == [0, 1, 2, 3]
+
+
+def test_guard_loses_nothing_where_the_host_runs_devices_in_threads():
+    guard, bad, each = Guard(), torch.full((1, 1, 2, 2), torch.nan), 400
+
+    def work(number):
+        for block in range(each):
+            guard.watch(bad, Suspect(None, "rough", number, block))
+            guard.post()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+
+    found = {(suspect.step, suspect.block) for suspect in guard.read()}
+    assert len(found) == 4 * each
 
 
 def test_half_precision_sum_does_not_overflow():
