@@ -29,6 +29,13 @@ spec = importlib.util.spec_from_file_location("pack", {!r})
 sys.modules["pack"] = pack = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pack)
 """
+# What starts the tests may have it ignore signals, and their children with it.
+HEARING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for name in ("SIGTERM", "SIGHUP"):
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
+"""
 SIZES = {"small": 32, "large": 256}
 
 
@@ -395,7 +402,7 @@ def test_the_kernels_load_nothing_of_the_repository(tmp_path):
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "again at once"])
 @pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_the_real_command_with_the_rows_kept(tmp_path, sent, times):
-    script = LOADED.format(str(ROOT / "__init__.py")) + "sys.exit(pack.main())"
+    script = HEARING + LOADED.format(str(ROOT / "__init__.py")) + "sys.exit(pack.main())"
     arguments = "bench kernels --device cpu --size 64x64 --frames 5 --roles self --backends flash"
     arguments += " --repeat 100000000 --output a.csv"
     running = subprocess.Popen(
@@ -419,7 +426,7 @@ def test_a_signal_ends_the_real_command_with_the_rows_kept(tmp_path, sent, times
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another signal there")
 def test_ctrl_c_while_torch_loads_is_no_traceback():
-    script = LOADED.format(str(ROOT / "__init__.py"))
+    script = HEARING + LOADED.format(str(ROOT / "__init__.py"))
     script += "print('loading', flush=True); sys.exit(pack.main())"
     running = subprocess.Popen(
         [sys.executable, "-c", script, "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -435,6 +442,7 @@ def test_ctrl_c_while_torch_loads_is_no_traceback():
 def test_what_is_ignored_stays_ignored():
     """As under nohup; afterwards all is as before."""
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with stoppable() as deafen:
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
@@ -446,6 +454,7 @@ def test_what_is_ignored_stays_ignored():
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, heard)
 
 
 @pytest.mark.parametrize("source", ["--baseline", "--workflow"])
