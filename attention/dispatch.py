@@ -136,7 +136,7 @@ class Dispatcher:
         """
         role = role or forward.role(q.shape[2], k.shape[2])
         policy = self._policies[self.wish(role, forward.step, block)]
-        plan = self._plan(Inputs(q, k, v, mask, scale), role, policy, protected)
+        plan = self._plan(q, k, v, mask, scale, role, policy, protected)
         while plan.choice.backend is not None:
             backend = plan.choice.backend
             record = self._record(plan, backend.name, forward, block)
@@ -185,8 +185,7 @@ class Dispatcher:
             _confront(record, plan.sighting)
         return result
 
-    def _plan(self, inputs: Inputs, role: str, policy: Policy, protected: bool) -> Plan:
-        q, k, v, mask = inputs.q, inputs.k, inputs.v, inputs.mask
+    def _plan(self, q, k, v, mask, scale, role: str, policy: Policy, protected: bool) -> Plan:
         masked = None if mask is None else (mask.dtype, mask.shape)
         shapes = (q.shape, k.shape, v.shape[3], q.dtype, q.device, masked)
         key = (policy.backend, role, protected, *shapes)
@@ -194,7 +193,7 @@ class Dispatcher:
         if plan is None:
             call = Call.of(q, k, v, mask, role, protected)
             plan = self._plans[key] = Plan(call, policy, Choice(None))
-            self._measure(plan, inputs)
+            self._measure(plan, Inputs(q, k, v, mask, scale))
             self._choose(plan)
             log.debug("%s: %s", call.describe(), plan.choice)
         return plan

@@ -252,6 +252,8 @@ def _draw(results: Results, path: Path | None) -> str:
             chart.save(results, path)
     except OSError as error:
         return str(error)
+    except Exception as error:
+        return f"no chart: {_defect(error)}"
     return ""
 
 

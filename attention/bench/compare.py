@@ -10,11 +10,10 @@ from .row import Results, Row
 STEADY = 0.02  # the largest spread and difference that let two times be called the same
 TURNS = 0.01  # a smaller difference between backends that took turns is none
 # Times that lie close together by chance: so often must a difference be their spread. With these, and the ends of the
-# rows, equal backends are told apart in 3 % of pairs after two rounds and in 1 % and less after more.
+# rows, equal backends are told apart in 3 % of pairs after two rounds and in about 1 % or less after more.
 FEW_ROUNDS = {2: 3.0, 3: 1.5}
-RUNS = {
-    "kernels": 0.05
-}  # two runs of one command agree no better, by the table in benchmarks/README.md
+# Two runs of one command agree no better, by the table in benchmarks/README.md.
+RUNS = {"kernels": 0.05}
 OTHER_RUNS = 0.02
 UNTOLD = ("started",)  # facts that always differ
 

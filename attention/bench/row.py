@@ -83,11 +83,9 @@ def _ends(times: Sequence[float], lone: int) -> tuple[float, float]:
 
 def _outside(count: int) -> int:
     """How many of so many times lie beyond either end of the median's interval at 95 %, by the sign test."""
-    tail = 0
+    tail = 0  # 2**count times the chance that at most `cut` times lie below the median
     for cut in range(count):
-        tail += math.comb(
-            count, cut
-        )  # 2**count times the chance that at most `cut` times lie below the median
+        tail += math.comb(count, cut)
         if tail * 40 > 2**count:
             return max(0, cut - 1)
     return 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from ...attention.bench.answer import RUN
 from ...attention.bench.row import Results, Row
 from .prompt import Prompt, clip_of, title
 from .trial import Trial
 
-RUN = "run"
 LEAST_SHARE = 0.01  # of the whole run
 
 

@@ -346,6 +346,25 @@ def test_an_interrupt_after_the_measurements_costs_none_of_the_results(
     assert code == 0 and "Stay with small" in out and files.read(tmp_path / "a.csv").finished
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError("no room"), "no room"),
+        (KeyError("x"), "no chart: KeyError: 'x' (test_bench_command"),
+    ],
+)
+def test_a_chart_that_fails_costs_no_table(bench, tmp_path, monkeypatch, error, words):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(command.chart, "save", fail)
+
+    code, out, err = bench("--plot", tmp_path / "a.html", "--output", tmp_path / "a.csv")
+
+    assert code == 2 and "Stay with small" in out
+    assert f"wanattn: {words}" in err and f"written: {tmp_path / 'a.csv'}\n" in err
+
+
 def test_without_a_name_it_is_the_kernels(monkeypatch, capfd):
     monkeypatch.setitem(command.DEPTHS, "kernels", ("", lambda: PRODUCTS))
 

@@ -105,17 +105,26 @@ def test_interrupting_leaves_a_report_of_what_ran(server):
     assert any("interrupted" in text for text in listener.texts_on(graph.node("WanAttnBackend")))
 
 
-def test_a_report_that_is_written_is_not_written_again_for_a_later_interruption(server):
+def stop_in_the_second_sampler(server, seed, *prefixes):
+    """Two samplers on one model, a report behind each; the second is interrupted."""
     graph = Graph()
     model = graph.backend(graph.load("high_noise"))
-    first = graph.report(model, graph.sample(model, graph.latent(), seed=31), "done")
+    first = graph.report(model, graph.sample(model, graph.latent(), seed=seed), prefixes[0])
     second = graph.sample(model, first, seed=8, steps=5000)
-    graph.report(model, second, "waiting")
+    graph.report(model, second, prefixes[1])
+    interrupt(server, graph, second[0])
+
+
+def interrupt(server, graph, sampler):
     with Listener(server.address, "tests") as listener:
         prompt_id = server.queue(graph)
-        wait_until(lambda: listener.steps(second[0]) >= 2, 60, server.log)
+        wait_until(lambda: listener.steps(sampler) >= 2, 60, server.log)
         server.post("/interrupt", {})
         server.wait(prompt_id)
+
+
+def test_a_report_that_is_written_is_not_written_again_for_a_later_interruption(server):
+    stop_in_the_second_sampler(server, 31, "done", "waiting")
 
     assert [payload["state"] for payload in payloads(server, "done")] == ["finished"]
     assert [payload["state"] for payload in payloads(server, "waiting")] == ["interrupted"]
@@ -123,33 +132,22 @@ def test_a_report_that_is_written_is_not_written_again_for_a_later_interruption(
 
 def test_a_result_from_the_cache_is_not_told_as_this_run(server):
     """The host may keep a sampler's result over an interruption: the last run that was recorded is another one then."""
-    graph = Graph()
-    model = graph.backend(graph.load("high_noise"))
-    first = graph.report(model, graph.sample(model, graph.latent(), seed=41), "cache/first")
-    second = graph.sample(model, first, seed=8, steps=5000)
-    graph.report(model, second, "cache/second")
-    with Listener(server.address, "tests") as listener:
-        prompt_id = server.queue(graph)
-        wait_until(lambda: listener.steps(second[0]) >= 2, 60, server.log)
-        server.post("/interrupt", {})
-        server.wait(prompt_id)
+    stop_in_the_second_sampler(server, 41, "cache/first", "cache/second")
 
     again = single("flash", "cache/again", seed=41)
     cached = cached_nodes(server, server.queue(again))
     (told,) = payloads(server, "cache/again/report")
 
-    reused = again.node("KSamplerAdvanced") in cached
-    assert any("came from ComfyUI's cache" in note for note in told["notes"]) == reused
-    assert told["state"] == ("interrupted" if reused else "finished")
+    noted = any("came from ComfyUI's cache" in note for note in told["notes"])
+    if again.node("KSamplerAdvanced") not in cached:
+        assert not noted and told["state"] == "finished"
+        pytest.skip("this ComfyUI keeps no result over an interruption")
+    assert noted and told["state"] == "interrupted"
 
 
 def test_run_after_an_interruption_is_complete_and_clean(server):
     graph = single("flash", "resumed", steps=5000)
-    with Listener(server.address, "tests") as listener:
-        prompt_id = server.queue(graph)
-        wait_until(lambda: listener.steps(graph.node("KSamplerAdvanced")) >= 2, 60, server.log)
-        server.post("/interrupt", {})
-        server.wait(prompt_id)
+    interrupt(server, graph, graph.node("KSamplerAdvanced"))
 
     server.run(single("flash", "resumed"))
 
