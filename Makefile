@@ -37,8 +37,8 @@ test-host: $(READY)
 	$(PY) tests/host/run.py
 
 bench: $(READY)
-	$(PY) benchmarks/evidence.py
-	$(PY) benchmarks/panel.py
+	$(PY) tools/figures/evidence.py
+	$(PY) tools/figures/panel.py
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and $(TOO_OLD))'

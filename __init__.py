@@ -1,6 +1,8 @@
 """Wan Attention: choose the attention backend of a ComfyUI model and see what each call really ran."""
 
-__version__ = "0.1.0"
+from .version import __version__
+
+__all__ = ["WEB_DIRECTORY", "__version__", "comfy_entrypoint", "main"]
 
 WEB_DIRECTORY = "./web"
 
@@ -15,7 +17,7 @@ async def comfy_entrypoint():
 def main() -> int:
     """The command `wanattn`. Loading torch takes seconds, in which Ctrl-C must end it too."""
     try:
-        from .attention.cli import main
+        from .commands.main import main
 
         return main()
     except KeyboardInterrupt:

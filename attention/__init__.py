@@ -2,14 +2,14 @@
 
 from .backends import BACKENDS, Backend
 from .call import Call
-from .dispatch import Dispatcher
+from .choose.policy import Choice, NoBackend, Policy
 from .environment import Environment, probe
-from .forward import Forward
-from .intercept import Intercept
-from .observer import Observer
-from .policy import Choice, NoBackend, Policy, choose
-from .record import Record
-from .recorder import Recorder
+from .record.record import Record
+from .record.recorder import Recorder
+from .run.dispatch import Dispatcher
+from .run.forward import Forward
+from .run.intercept import Intercept
+from .run.observer import Observer
 
 __all__ = [
     "BACKENDS",
@@ -25,6 +25,5 @@ __all__ = [
     "Policy",
     "Record",
     "Recorder",
-    "choose",
     "probe",
 ]

@@ -1,8 +1,9 @@
-"""The facts of one attention call."""
+"""One attention call: its tensors, its facts, and the layouts between the host and the kernels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -91,3 +92,25 @@ def mask_kind(mask: torch.Tensor | None) -> str:
     if mask is None:
         return "none"
     return "bool" if mask.dtype == torch.bool else "float"
+
+
+class Inputs(NamedTuple):
+    """The tensors of a call: [batch, heads, tokens, head_dim], an optional mask, an optional scale."""
+
+    q: torch.Tensor
+    k: torch.Tensor
+    v: torch.Tensor
+    mask: torch.Tensor | None = None
+    scale: float | None = None
+
+
+def split_heads(x: torch.Tensor, head_dim: int) -> torch.Tensor:
+    batch, tokens, width = x.shape
+    return x.view(batch, tokens, width // head_dim, head_dim).transpose(
+        1, 2
+    )  # B N (H D) -> B H N D
+
+
+def merge_heads(x: torch.Tensor) -> torch.Tensor:
+    batch, heads, tokens, head_dim = x.shape
+    return x.transpose(1, 2).reshape(batch, tokens, heads * head_dim)  # B H N D -> B N (H D)

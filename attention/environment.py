@@ -13,6 +13,12 @@ import psutil
 import torch
 
 
+def default_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 @dataclass(frozen=True, slots=True)
 class Gpu:
     """One accelerator; `memory` in bytes, `capability` is None where the vendor has no such number."""

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from pathlib import Path
-
-import folder_paths
-import torch
 from comfy_api.v0_0_2 import io
 
-from ..attention.dispatch import Dispatcher
-from ..attention.environment import probe
-from ..attention.policy import ON_REFUSAL, PRECISIONS, Policy, wishes
-from ..attention.rules import Rule
-from ..attention.timings import Timings
-from .override import SLOT, Override
+from ..attention.choose.policy import ON_REFUSAL, PRECISIONS, Policy, wishes
+from .host.patch import patch
 from .rule import Rules, rules_of
-from .tap import Tap
 
 BACKEND_TIP = (
     "auto: the fastest that can run the call, measured on its own tensors at the first call of a size and kept. "
@@ -34,13 +23,6 @@ PRECISION_TIP = (
 )
 RULES_TIP = "From Attention Rule: other backends for some roles, blocks or steps."
 ERROR_TIP = "For auto with 'allow approximate': the largest relative error of its output."
-
-
-@functools.cache
-def timings_of(device: str) -> Timings:
-    """Of one device, shared by all models; kept in the host's user folder."""
-    path = Path(folder_paths.get_user_directory()) / "wanattn" / "timings.json"
-    return Timings(path, probe().machine(device))
 
 
 class WanAttnBackend(io.ComfyNode):
@@ -104,41 +86,3 @@ class WanAttnBackend(io.ComfyNode):
     ) -> io.NodeOutput:
         policy = Policy(backend, on_refusal, precision, max_error)
         return io.NodeOutput(patch(model, policy, cls.hidden.unique_id, rules_of(rules)))
-
-
-def patch(
-    model,
-    policy: Policy,
-    node: str | None = None,
-    rules: tuple[Rule, ...] = (),
-    timings_of: Callable[[str], Timings] = timings_of,
-):
-    """Return a clone of `model` whose attention calls run under `policy` and `rules`."""
-    clone = model.clone()
-    options = clone.model_options.setdefault("transformer_options", {})
-    tap = Tap(node)
-    tap.override = Override(
-        tap.recorder,
-        options.get(SLOT),
-        _dispatcher(policy, rules, block_count(clone), timings_of),
-    )
-    options[SLOT] = tap.override
-    tap.install(clone)
-    return clone
-
-
-def _dispatcher(
-    policy: Policy,
-    rules: tuple[Rule, ...],
-    blocks: int,
-    timings_of: Callable[[str], Timings],
-) -> Dispatcher | None:
-    if policy.backend == "host" and not rules:
-        return None
-    return Dispatcher(policy, timings_of=timings_of, rules=rules, blocks=blocks)
-
-
-def block_count(model) -> int:
-    """How many blocks the model numbers, 0 if it does not."""
-    blocks = getattr(model.model.diffusion_model, "blocks", None)
-    return len(blocks) if isinstance(blocks, torch.nn.ModuleList) else 0

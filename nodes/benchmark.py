@@ -11,11 +11,11 @@ from comfy.model_management import InterruptProcessingException
 from comfy_api.v0_0_2 import io
 from server import PromptServer
 
-from ..attention.bench import chart, table
-from ..attention.bench.payload import Kept, payload
-from ..attention.bench.row import Results
-from ..attention.picture import write_out
-from .measuring import BASELINE, Wish, environment_of, measure
+from ..attention.report.picture import write_out
+from ..bench.results import chart, table
+from ..bench.results.payload import Kept, payload
+from ..bench.results.row import Results
+from .host.measuring import BASELINE, Wish, environment_of, measure
 
 EVENT = "wanattn.bench"
 SECONDS_BETWEEN_SHOWS = 0.2

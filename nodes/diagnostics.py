@@ -6,10 +6,9 @@ import math
 
 from comfy_api.v0_0_2 import io
 
-from ..attention.evidence import PROOFS
-from .backend import block_count
-from .capture import GIB, Capture, ranges_of
-from .tap import Tap
+from ..attention.record.evidence import PROOFS
+from .host.capture import GIB, Capture, ranges_of
+from .host.patch import block_count, watch
 
 TIP = (
     "How much is proved by the profiler. off: nothing. sample: one call of each kind a run. "
@@ -84,10 +83,3 @@ class WanAttnDiagnostics(io.ComfyNode):
             raise ValueError(f"capture_limit_gib {capture_limit_gib}, needs more than 0")
         keeper = Capture(spans, int(capture_limit_gib * GIB), node) if spans else None
         return io.NodeOutput(watch(model, node, evidence, keeper))
-
-
-def watch(model, node: str | None = None, proof: str = "sample", capture: Capture | None = None):
-    """Return a clone of `model` whose attention calls are recorded and otherwise left alone."""
-    clone = model.clone()
-    Tap(node, proof=proof, capture=capture).install(clone)
-    return clone

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import ComfyExtension, io
 
-from . import hosted
 from .backend import WanAttnBackend
 from .benchmark import WanAttnBenchmark
 from .diagnostics import WanAttnDiagnostics
+from .host import functions
 from .report import WanAttnReport
 from .rule import WanAttnRule
 
-hosted.register_all()
+functions.register_all()
 NODES: list[type[io.ComfyNode]] = [
     WanAttnBackend,
     WanAttnRule,

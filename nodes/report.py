@@ -7,12 +7,12 @@ import logging
 from comfy_api.v0_0_2 import io
 from comfy_execution.utils import get_executing_context
 
-from ..attention import report
-from ..attention.picture import draw, write_out
-from .files import DEFAULT_PREFIX, written
-from .override import KEY
-from .payload import build, provenance
-from .tap import Tap, taps
+from ..attention.report.picture import draw, write_out
+from ..attention.report.text import text_of
+from .host.files import DEFAULT_PREFIX, written
+from .host.override import KEY
+from .host.payload import build, provenance
+from .host.tap import Tap, taps
 
 log = logging.getLogger("wanattn")
 NO_TAP = (
@@ -89,7 +89,7 @@ def finish(model, prefix: str, node: str | None, metadata: dict | None) -> tuple
             before = metadata.get(KEY)
             mine = {node or tap.node or "": provenance(payload)}
             metadata[KEY] = {**(before if isinstance(before, dict) else {}), **mine}
-        return f"{report.text(payload)}\n{written(snapshot, payload, prefix)}", payload
+        return f"{text_of(payload)}\n{written(snapshot, payload, prefix)}", payload
     except Exception as error:
         log.exception("the attention report failed")
         sentence = f"The attention report failed ({type(error).__name__}: {error})"

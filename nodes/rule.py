@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 
-from ..attention.policy import wishes
-from ..attention.rules import RULE_ROLES, Rule, parse_ranges
+from ..attention.choose.policy import wishes
+from ..attention.choose.rules import RULE_ROLES, Rule, parse_ranges
 
 Rules = io.Custom("WANATTN_RULES")  # a tuple of Rule, the first asked last
 

@@ -73,7 +73,10 @@ def test_archive_holds_the_pack_and_nothing_else():
     tops = {name.partition("/")[0] for name in names}
     assert tops == {
         "__init__.py",
+        "version.py",
         "attention",
+        "bench",
+        "commands",
         "nodes",
         "web",
         "example_workflows",
@@ -158,7 +161,7 @@ def test_accelerators_and_systems_are_spelled_as_the_registry_expects():
 def test_one_version_everywhere():
     version = PROJECT["project"]["version"]
 
-    assert f'__version__ = "{version}"' in text_of("__init__.py")
+    assert f'__version__ = "{version}"' in text_of("version.py")
     assert f"## [{version}]" in text_of("CHANGELOG.md")
 
 

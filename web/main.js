@@ -3,14 +3,14 @@
 import { app } from "../../scripts/app.js";
 // @ts-ignore served by ComfyUI
 import { api } from "../../scripts/api.js";
-import { createBench } from "./bench.js";
+import { createBench } from "./views/bench.js";
 import { nodeAt, nodesIn } from "./graph.js";
-import { createLine } from "./line.js";
-import { createPanel } from "./panel.js";
-import { SCHEMA } from "./payload.js";
+import { createLine } from "./views/line.js";
+import { createPanel } from "./report/panel.js";
+import { SCHEMA } from "./report/payload.js";
 import { MODULES, compose } from "./standalone.js";
 import { createStore } from "./store.js";
-import { createText } from "./text.js";
+import { createText } from "./views/text.js";
 
 const EVENTS = ["wanattn.update", "wanattn.bench"];
 const DIAGNOSTICS = "WanAttnDiagnostics";
@@ -108,11 +108,10 @@ function letCanvasHave(element) {
 
 /** @param {any} payload */
 async function saveHtml(payload) {
-  const names = ["report.html", ...MODULES];
-  const texts = await Promise.all(names.map(async (name) => [name, await ownFile(name)]));
-  const sources = Object.fromEntries(texts);
+  const template = await ownFile("report.html");
+  const texts = await Promise.all(MODULES.map(async (name) => [name, await ownFile(`report/${name}`)]));
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([compose(sources["report.html"], sources, payload)], { type: "text/html" }));
+  link.href = URL.createObjectURL(new Blob([compose(template, Object.fromEntries(texts), payload)], { type: "text/html" }));
   link.download = `attention_report_${String(payload.node ?? "").replace(/\W+/g, "_")}.html`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);

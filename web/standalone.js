@@ -1,8 +1,8 @@
 // @ts-check
-/** The modules that a stand-alone report carries inside. */
+/** The modules of web/report/, which a stand-alone report carries inside. */
 export const MODULES = [
-  "buttons.js", "cells.js", "css.js", "cursor.js", "dom.js", "format.js", "grid.js", "head.js", "key.js", "markdown.js",
-  "marks.js", "page.js", "panel.js", "payload.js", "steps.js", "style.js", "table.js", "updater.js",
+  "buttons.js", "cells.js", "css.js", "cursor.js", "dom.js", "format.js", "grid.js", "header.js", "legend.js", "markdown.js",
+  "page.js", "panel.js", "patterns.js", "payload.js", "steps.js", "style.js", "table.js", "updater.js",
 ];
 
 const SPECIFIER = /from "\.\//g;

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from .backend import Backend, Refused
+from .flash import FA2, FA3, FA4, TORCH_FA3, TORCH_FA4
+from .fp8 import FA3_FP8
 from .kernel import Kernel
-from .kernels import KERNELS
+from .kitchen import INT8
+from .sage import SAGE, SAGE3
 from .sdpa import CUDNN, EFFICIENT, FLASH, MATH
+from .xformers import XFORMERS
 
+KERNELS: dict[str, Kernel] = {
+    kernel.name: kernel
+    for kernel in (FA3, FA4, FA2, XFORMERS, SAGE, SAGE3, INT8, FA3_FP8, TORCH_FA3, TORCH_FA4)
+}
 BACKENDS: dict[str, Backend] = {
     **{backend.name: backend for backend in (FLASH, EFFICIENT, CUDNN, MATH)},
     **KERNELS,
@@ -18,4 +26,4 @@ def register(backend: Backend) -> None:
     BACKENDS[backend.name] = backend
 
 
-__all__ = ["BACKENDS", "Backend", "Kernel", "Refused", "register"]
+__all__ = ["BACKENDS", "KERNELS", "Backend", "Kernel", "Refused", "register"]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from wanattn.attention import BACKENDS, Call, Dispatcher, Forward, Policy, Recorder, probe
 from wanattn.attention.backends import Kernel
-from wanattn.attention.policy import APPROXIMATE_KERNELS
-from wanattn.attention.timings import Timings
+from wanattn.attention.choose.policy import APPROXIMATE_KERNELS
+from wanattn.attention.choose.timings import Timings
 
 pytestmark = [
     pytest.mark.gpu,

@@ -15,7 +15,7 @@ from wanattn.attention import (
     Recorder,
     probe,
 )
-from wanattn.attention.evidence import watch
+from wanattn.attention.record.evidence import watch
 
 pytestmark = [
     pytest.mark.gpu,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 from wanattn.attention import Dispatcher, Forward, Policy, Recorder
-from wanattn.attention.opaque import attend, serving
-from wanattn.attention.timings import Timings
+from wanattn.attention.choose.timings import Timings
+from wanattn.attention.run.operator import attend, serving
 
 pytestmark = [
     pytest.mark.gpu,

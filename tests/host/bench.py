@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from wanattn.attention.bench.row import Results, Row
+from wanattn.bench.results.row import Results, Row
 
 SMALL = ("--frames", "5", "--size", "64x64")
 COMMON = {"against": None, "repeat": None, "seed": None, "settings": None}
@@ -48,15 +48,15 @@ class Outcome(NamedTuple):
 
 
 def bench(address: str, path: Path, *arguments: str, told: Told | None = None, **common) -> Outcome:
-    from wanattn.benchmarks.workflow.depth import DEPTH
+    from wanattn.commands.bench.workflow.command import BENCHMARK
 
     parser = argparse.ArgumentParser()
-    DEPTH.add_arguments(parser)
+    BENCHMARK.add_arguments(parser)
     options = parser.parse_args([address, "--workflow", str(path), *arguments])
     options.__dict__.update({**COMMON, **common})
     results, told = Results("workflow", {"started": "now"}), told or Told()
     try:
-        DEPTH.measure(options, results, told)
+        BENCHMARK.measure(options, results, told)
     except (Exception, KeyboardInterrupt) as error:
         return Outcome(results, told, error)
     return Outcome(results, told, None)

@@ -7,8 +7,8 @@ import signal
 import threading
 
 import pytest
-from wanattn.benchmarks.workflow import runner
-from wanattn.benchmarks.workflow import server as connection
+from wanattn.commands.bench.workflow import runner
+from wanattn.commands.bench.workflow import server as connection
 from wanattn.tests.host.bench import SMALL, bench, idle, saved, times, when
 from wanattn.tests.host.graph import single
 from wanattn.tests.host.relay import Relay

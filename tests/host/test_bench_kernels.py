@@ -13,9 +13,10 @@ TINY = ["--device", "cpu", "--size", "64x64", "--frames", "5", "--repeat", "2", 
 @pytest.fixture
 def bench(comfy, monkeypatch, capsys):
     """The command's JSON. Measurements are short: what is tested here is not how exact they are."""
-    pytest.importorskip("wanattn.benchmarks.host")
-    from wanattn.attention import cli
-    from wanattn.attention.bench import heat, race, rate
+    pytest.importorskip("wanattn.nodes.host.program")
+    from wanattn.bench.race import race, rate
+    from wanattn.bench.race import rounds as heat
+    from wanattn.commands import main as cli
 
     monkeypatch.setattr(race, "WARM_UP", 0.0)
     monkeypatch.setitem(rate.SIDES, "cpu", 128)

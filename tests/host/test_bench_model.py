@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from wanattn.attention.bench.row import Results
-from wanattn.attention.clip import Clip, Variant
-from wanattn.benchmarks.denoiser.contest import Contest, forward, random_inputs
-from wanattn.benchmarks.denoiser.shape import Shape
+from wanattn.attention.wan import Variant, Video
+from wanattn.bench.results.row import Results
+from wanattn.commands.bench.model.race import Race, forward, random_inputs
+from wanattn.commands.bench.model.shape import Shape
 from wanattn.tests.host.hosts import REPOSITORY, current_host, version_of
 
 CPU = torch.device("cpu")
@@ -22,7 +22,7 @@ SHAPES = {
     "14b": Shape(Variant("14b", heads=2, blocks=2, pixels=16), 256, channels=16, layers=2),
     "5b": Shape(Variant("5b", heads=2, blocks=2, pixels=32), 256, channels=48, layers=2),
 }
-CLIP = Clip(128, 64, 5)
+CLIP = Video(128, 64, 5)
 
 
 class Quiet:
@@ -35,7 +35,7 @@ class Quiet:
 
 @pytest.fixture(scope="module")
 def build(workbench_nodes):
-    from wanattn.benchmarks.denoiser.comfyui import HostDenoiser
+    from wanattn.commands.bench.model.comfyui import HostDenoiser
 
     made = {}
 
@@ -50,7 +50,7 @@ def build(workbench_nodes):
 @pytest.fixture(scope="module")
 def workbench_nodes(comfy):
     """The pack's nodes, loaded into the host of this process as the benchmark does it."""
-    from wanattn.benchmarks import host
+    from wanattn.nodes.host import program as host
 
     before = sys.path[:]
     host.load(current_host(), cpu=True)
@@ -60,7 +60,7 @@ def workbench_nodes(comfy):
 
 def measure(denoiser, *backends):
     results = Results("model", {}, baseline=backends[0])
-    Contest(denoiser, backends, results, Quiet(), rounds=2).run([CLIP])
+    Race(denoiser, backends, results, Quiet(), rounds=2).run([CLIP])
     return results, {row.backend: row for row in results.rows}
 
 
@@ -85,7 +85,7 @@ def test_each_backend_runs_in_the_hosts_own_model(build, name):
     assert any(f"auto: self {tokens}: " in note for note in results.notes)
 
 
-@pytest.mark.parametrize(("name", "clip"), [("14b", CLIP), ("5b", CLIP), ("5b", Clip(80, 48, 5))])
+@pytest.mark.parametrize(("name", "clip"), [("14b", CLIP), ("5b", CLIP), ("5b", Video(80, 48, 5))])
 def test_the_tokens_are_counted_as_the_host_s_model_makes_them(build, name, clip):
     """The 5b's latent of 80x48 has 5 columns and 3 rows, its patches are 2x2."""
     denoiser = build(name)
@@ -101,7 +101,7 @@ def test_the_tokens_are_counted_as_the_host_s_model_makes_them(build, name, clip
 @pytest.mark.parametrize("name", ["14b", "5b"])
 def test_the_host_detects_what_is_built_as_this_model(build, comfy, name):
     import comfy.model_detection
-    from wanattn.benchmarks.denoiser.comfyui import unet_config
+    from wanattn.commands.bench.model.comfyui import unet_config
 
     model = build(name)._patcher.model
     weights = {f"x.{key}": value for key, value in model.diffusion_model.state_dict().items()}
@@ -126,7 +126,7 @@ def test_the_output_is_sane_in_half_precision(build):
 
 def test_the_users_own_timings_are_neither_read_nor_written(build, comfy):
     import folder_paths
-    from wanattn.nodes.backend import timings_of
+    from wanattn.nodes.host.patch import timings_of
 
     path = Path(folder_paths.get_user_directory()) / "wanattn" / "timings.json"
     before = path.read_bytes() if path.exists() else None
@@ -141,7 +141,7 @@ def test_the_users_own_timings_are_neither_read_nor_written(build, comfy):
 
 def test_the_hosts_functions_are_backends(workbench_nodes):
     from comfy.ldm.modules import attention
-    from wanattn.attention.observer import name_of
+    from wanattn.attention.record.name import name_of
 
     functions = workbench_nodes.functions()
     generator = torch.Generator().manual_seed(0)
@@ -159,7 +159,7 @@ def test_the_hosts_functions_are_backends(workbench_nodes):
 def command(tmp_path):
     """The command as on a machine where the pack is only a folder: run inside it, beside our nodes/."""
     (tmp_path / "wanattn").symlink_to(REPOSITORY)
-    program = "import sys; from wanattn.attention.cli import main; sys.exit(main())"
+    program = "import sys; from wanattn.commands.main import main; sys.exit(main())"
     program = f"import sys; sys.path.append({str(tmp_path)!r}); {program}"
     tiny = ["--size", "64x64", "--frames", "1", "--repeat", "2", "--device", "cpu"]
     start = [sys.executable, "-c", program, "bench", "model", "--comfyui", str(current_host())]

@@ -6,8 +6,8 @@ import socket
 import threading
 
 import pytest
-from wanattn.benchmarks.workflow import server as connection
-from wanattn.benchmarks.workflow.wiring import Wiring
+from wanattn.commands.bench.workflow import server as connection
+from wanattn.commands.bench.workflow.wiring import Wiring
 from wanattn.tests.host.bench import SMALL, bench, idle, saved, times, when
 from wanattn.tests.host.conftest import HOST
 from wanattn.tests.host.graph import Graph, single

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from wanattn.benchmarks.workflow import prompt
-from wanattn.benchmarks.workflow.catalogue import Catalogue
-from wanattn.benchmarks.workflow.refusal import missing_outputs
-from wanattn.benchmarks.workflow.wiring import wire
+from wanattn.commands.bench.workflow import prompt
+from wanattn.commands.bench.workflow.catalogue import Catalogue
+from wanattn.commands.bench.workflow.refusal import missing_outputs
+from wanattn.commands.bench.workflow.wiring import wire
 from wanattn.tests.host import panel_page
 
 EXPERTS = {"video_wan2_2_14B_t2v": 2, "video_wan2_2_14B_i2v": 2, "video_wan2_2_5B_ti2v": 1}

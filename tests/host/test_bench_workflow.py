@@ -5,9 +5,9 @@ import json
 import re
 
 import pytest
-from wanattn.attention.bench import command
-from wanattn.attention.bench.compare import verdicts
-from wanattn.benchmarks.workflow import server as connection
+from wanattn.bench.results.compare import verdicts
+from wanattn.commands.bench import main as command
+from wanattn.commands.bench.workflow import server as connection
 from wanattn.tests.host.bench import SMALL, bench, saved, when
 from wanattn.tests.host.graph import Graph, experts, single
 

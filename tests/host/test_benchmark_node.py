@@ -26,8 +26,8 @@ def add(graph: Graph, model, **changes):
 @pytest.fixture
 def timings(load, monkeypatch):
     """The timings of the CPU, empty before and after; however busy this machine is, they leave no doubt."""
-    from wanattn.nodes import measuring
-    from wanattn.nodes.backend import timings_of
+    from wanattn.nodes.host import measuring
+    from wanattn.nodes.host.patch import timings_of
 
     monkeypatch.setattr(measuring, "UNEVEN", math.inf)
     monkeypatch.setattr(measuring, "CLOSE", 0.0)
@@ -96,7 +96,7 @@ def test_auto_goes_by_what_was_measured(workbench, load, timings):
 def results_of(cell, **times):
     """As a race leaves them."""
     from wanattn.attention.backends import BACKENDS
-    from wanattn.attention.bench.row import Results
+    from wanattn.bench.results.row import Results
 
     rows = [dataclasses.replace(cell.row(BACKENDS[name]), times=t) for name, t in times.items()]
     return Results("kernels", {}, "flash", rows)
@@ -104,11 +104,11 @@ def results_of(cell, **times):
 
 @pytest.fixture
 def cell(load):
-    from wanattn.attention.bench.cells import cells_of
-    from wanattn.attention.clip import Clip
-    from wanattn.nodes.measuring import variant_of
+    from wanattn.attention.wan import Video
+    from wanattn.bench.race.case import cells_of
+    from wanattn.nodes.host.measuring import variant_of
 
-    return cells_of(variant_of(load("t2v")), [Clip(64, 64, 5)], torch.float32, "cpu")[0]
+    return cells_of(variant_of(load("t2v")), [Video(64, 64, 5)], torch.float32, "cpu")[0]
 
 
 STEADY, SLOWER = [1.0, 1.01, 1.02], [2.0, 2.02, 2.04]
@@ -127,7 +127,7 @@ PLACE = "self 32 tokens, 5 frames"
     ],
 )
 def test_places_in_doubt_are_left_for_auto_to_measure(timings, cell, monkeypatch, times, doubt):
-    from wanattn.nodes import measuring
+    from wanattn.nodes.host import measuring
 
     monkeypatch.undo()
     results = results_of(cell, **times)
@@ -138,7 +138,7 @@ def test_places_in_doubt_are_left_for_auto_to_measure(timings, cell, monkeypatch
 
 
 def test_a_clear_lead_is_kept_for_auto(timings, cell, monkeypatch):
-    from wanattn.nodes import measuring
+    from wanattn.nodes.host import measuring
 
     monkeypatch.undo()
     results = results_of(cell, flash=STEADY, math=SLOWER)
@@ -151,7 +151,7 @@ def test_a_clear_lead_is_kept_for_auto(timings, cell, monkeypatch):
 
 def test_a_place_where_only_an_approximate_kernel_ran_is_kept(timings, cell, monkeypatch):
     from wanattn.attention.backends import BACKENDS
-    from wanattn.nodes import measuring
+    from wanattn.nodes.host import measuring
 
     rough = dataclasses.replace(BACKENDS["math"], name="rough", exact=False)
     for name, made in (("rough", rough), ("flash", BACKENDS["flash"])):
@@ -166,7 +166,7 @@ def test_a_place_where_only_an_approximate_kernel_ran_is_kept(timings, cell, mon
 def test_an_approximate_kernel_close_to_an_exact_one_is_a_doubt_too(timings, cell, monkeypatch):
     """With `allow approximate` it is among those that `auto` chooses from."""
     from wanattn.attention.backends import BACKENDS
-    from wanattn.nodes import measuring
+    from wanattn.nodes.host import measuring
 
     rough = dataclasses.replace(BACKENDS["math"], name="rough", exact=False)
     for name, made in (("rough", rough), ("math", BACKENDS["math"])):
@@ -181,7 +181,7 @@ def test_an_approximate_kernel_close_to_an_exact_one_is_a_doubt_too(timings, cel
 
 
 def test_times_that_cannot_be_written_are_kept_for_this_session(timings, cell):
-    from wanattn.nodes import measuring
+    from wanattn.nodes.host import measuring
 
     timings.path.parent.mkdir(parents=True, exist_ok=True)
     timings.path.mkdir()
@@ -258,7 +258,7 @@ def test_what_does_not_fit_the_memory_is_left_out_before_it_is_made(
     workbench, load, timings, monkeypatch
 ):
     """On a CPU the system would end ComfyUI, and the video with it."""
-    from wanattn.attention.bench import heat
+    from wanattn.bench.race import rounds as heat
 
     monkeypatch.setattr(heat, "free_memory", lambda device: 3 * 4 * 2 * 128 * 4 * 48)
     text = bench(workbench, load("t2v"), frames="5,9,13", backends="flash").text

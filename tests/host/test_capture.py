@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from wanattn.attention.capture import load as load_call
+from wanattn.attention.record.capture import load as load_call
 from wanattn.tests.host.graph import Graph
 from wanattn.tests.host.listener import Listener
 from wanattn.tests.host.sampling import CALLS, sample
@@ -201,7 +201,7 @@ def test_what_does_not_fit_the_limit_is_left_out_and_named(load, workbench, capt
 
 
 def test_off_writes_nothing_and_hooks_nothing(load, workbench, capturing, notes, monkeypatch):
-    from wanattn.attention.forward import Forward
+    from wanattn.attention.run.forward import Forward
 
     entered = []
     monkeypatch.setattr(Forward, "captured", lambda *given: entered.append(given))
@@ -268,7 +268,7 @@ def test_a_disk_that_is_nearly_full_is_left_alone(load, workbench, capturing, no
 
 
 def test_too_little_memory_for_the_copy_is_a_note(load, workbench, capturing, notes, monkeypatch):
-    from wanattn.nodes import capture
+    from wanattn.nodes.host import capture
 
     class Memory:  # for this pack only: the host would run the conditionings one by one
         available = 2 * TEXT_BYTES - 2**18
@@ -310,7 +310,7 @@ def test_a_call_that_fails_is_kept_with_its_error(load, workbench, capturing):
 
 
 def test_the_time_of_writing_is_no_time_of_a_call(load, workbench, capturing, notes, monkeypatch):
-    from wanattn.nodes import capture
+    from wanattn.nodes.host import capture
 
     def slowly(*given):
         time.sleep(0.5)

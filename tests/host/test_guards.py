@@ -233,7 +233,7 @@ def test_no_rules_from_a_program_are_none(load, workbench):
     ids=["plain", "levels that come back", "backwards", "unknown"],
 )
 def test_steps_are_told_by_the_noise_level(comfy, sigmas, met, steps):
-    from wanattn.nodes.tap import _step
+    from wanattn.nodes.host.tap import _step
 
     found, last = [], None
     for sigma in met:

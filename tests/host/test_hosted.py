@@ -80,8 +80,8 @@ def test_diagnostics_proves_it(load, workbench, name):
 
 def test_node_offers_them_and_auto_never_takes_them(workbench):
     from wanattn.attention.call import Call
+    from wanattn.attention.choose.policy import PRECISIONS, Policy, candidates
     from wanattn.attention.environment import probe
-    from wanattn.attention.policy import PRECISIONS, Policy, candidates
 
     schema = workbench.nodes["WanAttnBackend"].GET_SCHEMA()
     options = next(each for each in schema.inputs if each.id == "backend").options

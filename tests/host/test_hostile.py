@@ -68,7 +68,7 @@ def test_an_odd_name_in_the_report_never_costs_the_video(load, workbench):
 
 
 def test_the_taps_of_one_model_share_their_timers(load, workbench):
-    from wanattn.nodes.tap import taps
+    from wanattn.nodes.host.tap import taps
 
     patched = workbench.diagnostics(workbench.backend(load("t2v"), "flash"))
 

@@ -104,7 +104,7 @@ def test_devices_without_a_choice_are_left_to_the_host(
     comfy, monkeypatch, device, wish, on_refusal, left
 ):
     from wanattn.attention import Dispatcher, NoBackend, Policy, Recorder
-    from wanattn.nodes import override as overriding
+    from wanattn.nodes.host import override as overriding
 
     def plain(q, *rest, **named):
         return q

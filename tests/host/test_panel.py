@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from wanattn.attention.page import render
+from wanattn.attention.report.html import render
 from wanattn.tests.host.panel_page import (
     DESIGNS,
     FRAMES,

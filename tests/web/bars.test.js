@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { barsOf, factsOf, refusals } from "../../web/bars.js";
-import { benchHeadline, completeBench, measuredSoFar } from "../../web/bench.js";
-import { looksOf } from "../../web/cells.js";
+import { barsOf, factsOf, refusals } from "../../web/views/bars.js";
+import { benchHeadline, completeBench, measuredSoFar } from "../../web/views/bench.js";
+import { looksOf } from "../../web/report/cells.js";
 import { fixture } from "./fixtures.js";
 
 const finished = completeBench(fixture("bench_finished"));

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import * as cells from "../../web/cells.js";
-import { moved } from "../../web/cursor.js";
-import { gridPaths } from "../../web/marks.js";
-import { complete, shareOfTime } from "../../web/payload.js";
+import * as cells from "../../web/report/cells.js";
+import { moved } from "../../web/report/cursor.js";
+import { gridPaths } from "../../web/report/patterns.js";
+import { complete, shareOfTime } from "../../web/report/payload.js";
 import { fixture } from "./fixtures.js";
 
 const expert = complete(fixture("expert"));

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import * as format from "../../web/format.js";
-import { complete } from "../../web/payload.js";
+import * as format from "../../web/report/format.js";
+import { complete } from "../../web/report/payload.js";
 import { fixture } from "./fixtures.js";
 
 const payload = (changes) => complete({ schema: 1, ...changes });

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from wanattn.attention.bench.payload import payload
-from wanattn.attention.bench.row import Results, Row
+from wanattn.bench.results.payload import payload
+from wanattn.bench.results.row import Results, Row
 from wanattn.tests.web.make_fixtures import FOLDER, H100, HOSTILE
 
 TOKENS = {25: 27664, 81: 82992}

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { escaped, toMarkdown } from "../../web/markdown.js";
-import { complete } from "../../web/payload.js";
+import { escaped, toMarkdown } from "../../web/report/markdown.js";
+import { complete } from "../../web/report/payload.js";
 import { fixture } from "./fixtures.js";
 
 test("the report as Markdown has headline, warning, table and machine", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { complete, planned } from "../../web/payload.js";
+import { complete, planned } from "../../web/report/payload.js";
 import { fixture } from "./fixtures.js";
 
 const TYPES = {

@@ -7,13 +7,14 @@ import { fixture } from "./fixtures.js";
 
 const WEB = new URL("../../web/", import.meta.url);
 const read = (name) => readFileSync(new URL(name, WEB), "utf8");
-const sources = Object.fromEntries(MODULES.map((name) => [name, read(name)]));
+const module = (name) => read(`report/${name}`);
+const sources = Object.fromEntries(MODULES.map((name) => [name, module(name)]));
 const page = (payload) => compose(read("report.html"), sources, payload);
 
 test("the report carries every module that its page imports", () => {
   const needed = new Set(["page.js"]);
   for (const name of needed) {
-    for (const [, found] of read(name).matchAll(/from "\.\/([^"]+)"/g)) needed.add(found);
+    for (const [, found] of module(name).matchAll(/from "\.\/([^"]+)"/g)) needed.add(found);
   }
   assert.deepEqual(MODULES, [...needed].sort());
 });
@@ -33,12 +34,13 @@ test("every module in the file is the one of this folder, but for the names it i
   assert.deepEqual(Object.keys(imports), MODULES.map((name) => `wanattn/${name}`));
   for (const name of MODULES) {
     const source = decodeURIComponent(imports[`wanattn/${name}`].replace("data:text/javascript,", ""));
-    assert.equal(source.replaceAll('from "wanattn/', 'from "./'), read(name));
+    assert.equal(source.replaceAll('from "wanattn/', 'from "./'), module(name));
   }
 });
 
 test("only main.js touches the host, and no module does anything when it is imported", async () => {
-  for (const name of readdirSync(WEB).filter((each) => each.endsWith(".js") && each !== "main.js")) {
+  const names = readdirSync(WEB, { recursive: true });
+  for (const name of names.filter((each) => each.endsWith(".js") && each !== "main.js")) {
     assert.ok(!read(name).includes("scripts/"), name);
     await import(new URL(name, WEB)); // Node has no document: a module that touched it would throw here
   }

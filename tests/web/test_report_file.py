@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from wanattn.attention.page import render
+from wanattn.attention.report.html import render
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -17,7 +17,7 @@ COMPOSE = """
 import { readFileSync } from "node:fs";
 import { MODULES, compose } from "./web/standalone.js";
 const read = name => readFileSync(`web/${name}`, "utf8");
-const sources = Object.fromEntries(MODULES.map(name => [name, read(name)]));
+const sources = Object.fromEntries(MODULES.map(name => [name, read(`report/${name}`)]));
 process.stdout.write(compose(read("report.html"), sources, JSON.parse(readFileSync(0, "utf8"))));
 """
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from wanattn.attention.page import render
+from wanattn.attention.report.html import render
 
 HERE = Path(__file__).parent
 ARTEFACTS = HERE.parent / "artefacts"

@@ -1,0 +1,190 @@
+"""Which backend a call gets, and why not the others. Pure: facts in, choice out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..backends import BACKENDS, Backend, Kernel
+from ..call import Call
+from ..environment import Environment
+from .tuner import Measurement
+
+ON_REFUSAL = ("next best", "stop")
+PRECISIONS = ("exact", "allow approximate")
+EXACT_KERNELS = ("fa3", "fa4", "fa2", "xformers")  # torch's swaps run the same code with a detour
+PROTECTED = "the model asks for full precision in these calls"
+APPROXIMATE_KERNELS = ("fa3_fp8", "sage3", "sage", "int8")
+
+
+def wishes() -> tuple[str, ...]:
+    """What a user can ask for; whoever embeds the pack may have registered backends of its own."""
+    return ("auto", *BACKENDS, "host")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user asked for.
+
+    `precision` and `max_error` bind `auto` only: an approximate backend is taken where its relative error on the
+    model's own tensors is at most `max_error`.
+    """
+
+    backend: str = "auto"
+    on_refusal: str = "next best"
+    precision: str = "exact"
+    max_error: float = 0.03
+
+    def __post_init__(self) -> None:
+        _one_of("backend", self.backend, wishes())
+        _one_of("on_refusal", self.on_refusal, ON_REFUSAL)
+        _one_of("precision", self.precision, PRECISIONS)
+        if not 0 < self.max_error < 1:
+            raise ValueError(f"max_error {self.max_error}, needs more than 0 and less than 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A backend that was asked first and cannot run the call."""
+
+    name: str
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'; '.join(self.reasons)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The backend for a call, None if every one refused, and those that were asked before it."""
+
+    backend: Backend | None
+    rejected: tuple[Rejection, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """One sentence a rejected backend, empty if the first one asked accepted."""
+        if len(self.rejected) == 1:
+            return "; ".join(self.rejected[0].reasons)
+        return " | ".join(map(str, self.rejected))
+
+
+class NoBackend(RuntimeError):
+    """No allowed backend can run this call. `rejected` holds each one's reasons."""
+
+    def __init__(self, call: Call, policy: Policy, rejected: tuple[Rejection, ...]) -> None:
+        self.call = call
+        self.rejected = rejected
+        lines = [
+            f"Attention Backend '{policy.backend}' cannot run this call.",
+            f"  {call.describe()}",
+        ]
+        lines += [f"  {rejection}" for rejection in rejected]
+        super().__init__("\n".join([*lines, _advice(policy, rejected)]))
+
+
+def auto_order(call: Call, environment: Environment) -> tuple[str, ...]:
+    """The order in which `auto` asks the backends: cuDNN leads where it was measured to win."""
+    capability = environment.capability(call.device)
+    if capability and capability[0] in (9, 10):
+        return ("cudnn", "flash", "efficient", "math")
+    return ("flash", "cudnn", "efficient", "math")
+
+
+def installed(call: Call, names: Sequence[str]) -> tuple[str, ...]:
+    """Those optional kernels whose package loads; on a device without any, none is imported."""
+    if call.device_type != "cuda":
+        return ()
+    kernels = (BACKENDS[name] for name in names)
+    return tuple(k.name for k in kernels if isinstance(k, Kernel) and not k.absence)
+
+
+def candidates(call: Call, environment: Environment, policy: Policy) -> tuple[str, ...]:
+    order = auto_order(call, environment)
+    if policy.backend == "auto":
+        extra = installed(call, EXACT_KERNELS)
+        if policy.precision == "allow approximate":
+            extra += installed(call, APPROXIMATE_KERNELS)
+        return (*extra, *order)
+    if policy.on_refusal == "stop":
+        return (policy.backend,)
+    return (policy.backend, *(name for name in order if name != policy.backend))
+
+
+def eligible(call: Call, environment: Environment, policy: Policy) -> tuple[Backend, ...]:
+    """The candidates that do not refuse the call: what `auto` measures.
+
+    On a GPU math is left out where a fused kernel can run: it cannot win, and writes down the whole score matrix.
+    """
+    backends = [BACKENDS[name] for name in candidates(call, environment, policy)]
+    able = [backend for backend in backends if not _refusals(backend, call, environment)]
+    if call.device_type == "cuda" and len(able) > 1:
+        able = [backend for backend in able if backend.name != "math"]
+    return tuple(able)
+
+
+def choose(
+    call: Call,
+    environment: Environment,
+    policy: Policy,
+    failed: Mapping[str, tuple[str, ...]] | None = None,
+    measured: Mapping[str, Measurement] | None = None,
+) -> Choice:
+    """Take the first candidate that does not refuse. `failed` holds backends that broke while running.
+
+    `auto` asks the measured ones first, the fastest before the others.
+    """
+    rejected = []
+    measured = measured or {}
+    for name in _by_speed(candidates(call, environment, policy), measured):
+        backend = BACKENDS[name]
+        reasons = (failed or {}).get(name) or _refusals(backend, call, environment)
+        reasons = reasons or _doubts(backend, measured.get(name), policy)
+        if not reasons:
+            return Choice(backend, tuple(rejected))
+        rejected.append(Rejection(name, tuple(reasons)))
+    return Choice(None, tuple(rejected))
+
+
+def _refusals(backend: Backend, call: Call, environment: Environment) -> Sequence[str]:
+    reasons = [PROTECTED] if call.protected and not backend.exact else []
+    return reasons or backend.refusals(call, environment)
+
+
+def _by_speed(names: tuple[str, ...], measured: Mapping[str, Measurement]) -> list[str]:
+    def milliseconds(name: str) -> float:
+        found = measured.get(name)
+        return found.milliseconds or math.inf if found and found.usable else math.inf
+
+    return sorted(names, key=milliseconds)
+
+
+def _doubts(backend: Backend, found: Measurement | None, policy: Policy) -> list[str]:
+    """What a measurement says against a backend that accepts the call."""
+    if policy.backend != "auto":
+        return []
+    if found and found.refusal:
+        return [found.refusal]
+    if backend.exact:
+        return []
+    error = found.error if found else None
+    if error is None:
+        return ["error not measured on this model's tensors"]
+    if error > policy.max_error:
+        return [f"error {error:.1e} on this model's tensors, needs at most {policy.max_error:g}"]
+    return []
+
+
+def _advice(policy: Policy, rejected: tuple[Rejection, ...]) -> str:
+    if policy.on_refusal == "stop" and policy.backend != "auto":
+        return "Set on_refusal to 'next best', or choose another backend."
+    if any(rejection.name == "math" for rejection in rejected):
+        return "Lower the resolution or the frame count, or set backend to 'host'."
+    return "Set backend to 'host' to let ComfyUI decide."
+
+
+def _one_of(what: str, given: str, expected: tuple[str, ...]) -> None:
+    if given not in expected:
+        names = ", ".join(f"'{name}'" for name in expected)
+        raise ValueError(f"unknown {what} '{given}'; expected one of {names}")

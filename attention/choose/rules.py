@@ -1,0 +1,161 @@
+"""Rules: a backend for some roles, blocks and steps. Pure: text in, decisions out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise, product
+
+from ..call import ROLES
+
+MOST_LETTERS = 60  # of a list of ranges in a sentence
+RULE_ROLES = ("any", *ROLES)
+INDEXES = re.compile(r"([0-9]{1,6})(-([0-9]{1,6})?)?")
+SHARES = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)%-(?:([0-9]{1,3}(?:\.[0-9]{1,4})?)%)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range as the user wrote it: first to last number, or from one percentage up to another."""
+
+    text: str
+    first: Fraction
+    last: Fraction | float  # infinite where the range has no end
+    percent: bool = False
+
+    def __str__(self) -> str:
+        return self.text
+
+    def holds(self, index: int, count: int) -> bool:
+        """A percentage takes every step of which it covers a part, so that it never comes to nothing."""
+        if self.percent:
+            return self.first * count < 100 * (index + 1) and 100 * index < self.last * count
+        return self.first <= index <= self.last
+
+    def meets(self, later: Span) -> bool:
+        return later.first < self.last or (not self.percent and later.first == self.last)
+
+    def beyond(self, count: int) -> int | None:
+        """The number that is out of range where numbers go from 0 to count - 1."""
+        numbers = () if self.percent else (self.first, self.last)
+        return next((int(n) for n in numbers if count <= n < math.inf), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Calls of this role in these blocks and steps run on `backend`; no blocks or no steps means all of them."""
+
+    role: str
+    blocks: tuple[Span, ...]
+    steps: tuple[Span, ...]
+    backend: str
+
+    @classmethod
+    def parse(cls, role: str, blocks: str, steps: str, backend: str) -> Rule:
+        if role not in RULE_ROLES:
+            raise ValueError(f"unknown role {role!a}; expected one of {', '.join(RULE_ROLES)}")
+        return cls(role, parse_ranges(blocks), parse_ranges(steps, percent=True), backend)
+
+    def __str__(self) -> str:
+        parts = [self.role]
+        for what, spans in (("blocks", self.blocks), ("steps", self.steps)):
+            parts += [f"{what} {_brief(','.join(map(str, spans)))}"] if spans else []
+        return f"{', '.join(parts)}: {self.backend}"
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}..."
+
+
+class Rulings:
+    """The rule for every role, step and block of one run, worked out ahead; later rules win.
+
+    Where the step or the block of a call is not known, only rules that name none apply.
+    """
+
+    def __init__(self, rules: Sequence[Rule], blocks: int = 0, steps: int = 0) -> None:
+        self._blocks, self._steps = blocks, steps
+        row: list[Rule | None] = [None] * (blocks + 1)  # the last of a row or column: not known
+        self._table = {role: [row[:] for _ in range(steps + 1)] for role in ROLES}
+        for rule in rules:
+            roles = ROLES if rule.role == "any" else (rule.role,)
+            rows, columns = _held(rule.steps, steps), _held(rule.blocks, blocks)
+            for role, step, block in product(roles, rows, columns):
+                self._table[role][step][block] = rule
+
+    def of(self, role: str, step: int | None, block: int | None) -> Rule | None:
+        row = self._table[role][-1 if step is None else min(step, self._steps - 1)]
+        return row[-1 if block is None or block >= self._blocks else block]
+
+    def notes(self, rules: Sequence[Rule], met: Collection[int] | None = None) -> list[str]:
+        """A line for each rule, also for those that cannot apply in this run.
+
+        `met` holds the ids of those that a call came under, once the run is over.
+        """
+        applied = {id(rule) for rows in self._table.values() for row in rows for rule in row}
+
+        def remark(rule: Rule) -> str:
+            known = (self._steps or not rule.steps) and (self._blocks or not rule.blocks)
+            if known and id(rule) not in applied:
+                return " (later rules take all its calls)"
+            return " (no such call in this run)" if met is not None and id(rule) not in met else ""
+
+        return [f"rule {rule}{remark(rule)}" for rule in rules]
+
+
+def parse_ranges(text: str, *, percent: bool = False) -> tuple[Span, ...]:
+    """Read `0-3,39` or `18-`, and `0%-10%,90%-` where percent makes sense; none for an empty text."""
+    if not text.strip():
+        return ()
+    spans = tuple(_span(part.strip(), percent) for part in text.split(","))
+    if len({span.percent for span in spans}) > 1:
+        raise ValueError(f"{text.strip()[:60]!a} mixes numbers and percent, use one of the two")
+    for one, next_one in pairwise(sorted(spans, key=lambda span: (span.first, span.last))):
+        if one.meets(next_one):
+            raise ValueError(f"ranges {one} and {next_one} overlap")
+    return spans
+
+
+def check(rules: Sequence[Rule], what: str, count: int, whose: str) -> None:
+    """Raise ValueError where a rule's ranges of `what`, block or step, do not fit into `count`."""
+    for rule in rules:
+        for span in rule.blocks if what == "block" else rule.steps:
+            number = span.beyond(count)
+            if number is None:
+                continue
+            if not count:
+                raise ValueError(f"Attention Rule ({rule}): {whose} has no numbered {what}s")
+            raise ValueError(
+                f"Attention Rule ({rule}): {what} {number}, {whose} has {what}s 0 to {count - 1}"
+            )
+
+
+def _held(spans: tuple[Span, ...], count: int) -> list[int]:
+    if not spans:
+        return [*range(count + 1)]
+    return [index for index in range(count) if any(span.holds(index, count) for span in spans)]
+
+
+def _span(part: str, percent: bool) -> Span:
+    if re.fullmatch(r"-[0-9].*", part):
+        raise ValueError(f"range {part[:40]!a} is negative, numbers start at 0")
+    share = SHARES.fullmatch(part) if percent else None
+    if share:
+        last = Fraction(share[2] or 100)
+        span = Span(part, Fraction(share[1]), last, True)
+    elif index := INDEXES.fullmatch(part):
+        end = index[3] if index[2] else index[1]
+        span = Span(part, Fraction(index[1]), Fraction(end) if end else math.inf)
+    else:
+        hint = ", or 0%-10% and 90%- for a share" if percent else ""
+        raise ValueError(f"{part[:40]!a} is no range, write 3, 0-3 or 18-{hint}")
+    if span.percent and max(span.first, span.last) > 100:
+        raise ValueError(f"range {part} goes beyond 100%")
+    if span.percent and span.first == span.last:
+        raise ValueError(f"range {part} is empty")
+    if span.first > span.last:
+        raise ValueError(f"range {part} runs backwards")
+    return span

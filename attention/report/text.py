@@ -1,0 +1,142 @@
+"""A report in words: the line on a node, the text, one line a call as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+
+from ..record.recorder import Snapshot
+from .payload import rounded, totals_of
+
+CALL_COLUMNS = ("batch", "heads", "q_len", "kv_len", "head_dim", "dtype", "mask")
+CSV_COLUMNS = ("run", "step", "block", "role", "cond", *CALL_COLUMNS)
+CSV_COLUMNS += ("requested", "active", "evidence", "reason", "ms")
+
+
+def summary(counts: Counter, state: str = "") -> str:
+    """One line for a node: `flash 320/320 calls`, or what was asked, what ran and why."""
+    total = counts.total()
+    if not total:
+        return "no attention call yet"
+    asked = {requested for requested, _, _ in counts}
+    totals = totals_of(counts)
+    ran = ", ".join(f"{active} {calls}" for active, calls in totals.items())
+    line = f"{ran}/{total} calls" if len(totals) == 1 else f"{ran} of {total} calls"
+    reasons = dict.fromkeys(reason for (_, _, reason), _ in counts.most_common() if reason)
+    if reasons:
+        line = f"asked {', '.join(sorted(asked))}, ran {ran}: {' | '.join(reasons)}"
+    return f"{line} ({state})" if state in ("interrupted", "failed") else line
+
+
+def text_of(report: dict) -> str:
+    """The payload as plain text: headline, table, runs, environment, coverage."""
+    lines = [_headline(report), "", *table(report["rows"])]
+    lines += [_run_line(run) for run in report["runs"]]
+    if report["dropped"]:
+        lines.append(
+            f"{report['dropped']} oldest calls dropped from the call list; totals include them"
+        )
+    facts = [
+        f"{name} {value}" for name, value in report["environment"].items() if value is not None
+    ]
+    lines += ["", " | ".join(facts)]
+    lines += [f"not seen: {sentence}" for sentence in report["coverage"]]
+    return "\n".join([*lines, *report["notes"]])
+
+
+def _headline(report: dict) -> str:
+    if not report["calls"]:
+        return "No attention call was recorded. Is this node's output what the sampler gets?"
+    shares = (
+        f"{active} {100 * calls / report['calls']:.0f} %"
+        for active, calls in report["totals"].items()
+    )
+    state = f" ({report['state']})" if report["state"] != "finished" else ""
+    headline = (
+        f"asked {report['requested']}, ran {', '.join(shares)} of {report['calls']} calls{state}"
+    )
+    reasons = [
+        f"! {f['calls']} calls ran {f['active']}: {f['reason']}" for f in report["fallbacks"]
+    ]
+    if report["mismatches"]:
+        count = report["mismatches"]
+        reasons.insert(
+            0, f"! MISMATCH: in {count} calls the profiler saw another backend than was forced"
+        )
+    return "\n".join([headline, *reasons])
+
+
+def _run_line(run: dict) -> str:
+    peak = f", peak {run['peak_gib']} GiB" if run["peak_gib"] else ""
+    forwards = f"{run['forwards']} forward{'' if run['forwards'] == 1 else 's'}"
+    return (
+        f"run {run['run']}: {run['state']}, {forwards}, {run['calls']} calls, "
+        f"{run['seconds']:.2f} s{peak}"
+    )
+
+
+TABLE = (
+    "role",
+    "query",
+    "keys",
+    "dtype",
+    "requested",
+    "active",
+    "evidence",
+    "calls",
+    "ms",
+    "TFLOP/s",
+    "reason",
+)
+
+
+def table(rows: Sequence[dict]) -> list[str]:
+    """Rows in columns that line up in a fixed-width font."""
+    cells = [TABLE, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(TABLE))]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
+
+
+def _cells(row: dict) -> tuple[str, ...]:
+    return (
+        row["role"],
+        f"{row['batch']}x{row['heads']}x{row['q_len']}x{row['head_dim']}",
+        str(row["kv_len"]),
+        row["dtype"] + ("" if row["mask"] == "none" else f" {row['mask']} mask"),
+        row["requested"],
+        row["active"],
+        row["evidence"],
+        str(row["calls"]),
+        "-" if row["milliseconds"] is None else f"{row['milliseconds']:.3g}",
+        "-" if row["tflops"] is None else f"{row['tflops']:.3g}",
+        " | ".join(row["reasons"]),
+    )
+
+
+def csv_of(snapshot: Snapshot) -> str:
+    """One line a call."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for run, record in snapshot.calls:
+        call = record.call
+        shape = (
+            call.batch,
+            call.heads,
+            call.q_len,
+            call.kv_len,
+            call.head_dim,
+            call.dtype_name,
+            call.mask,
+        )
+        how = (
+            record.requested,
+            record.active,
+            record.evidence,
+            record.reason,
+            rounded(record.milliseconds),
+        )
+        writer.writerow((run, record.step, record.block, call.role, record.cond, *shape, *how))
+    return out.getvalue()

@@ -1,1 +1,0 @@
-"""Benchmarks that a person runs. Outside the published archive, since some of them open connections."""

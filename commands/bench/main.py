@@ -1,0 +1,272 @@
+"""wanattn bench: measures at one depth, keeps what it measured, says what to use."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from ...attention.backends.packages import pip
+from ...attention.failure import words
+from ...bench import REPOSITORY
+from ...bench.benchmark import Benchmark
+from ...bench.results import chart, compare, file, table
+from ...bench.results.machine import facts
+from ...bench.results.row import Results
+from ...bench.results.words import listed
+from ..console import INTERRUPTED, STOPPED, say, stoppable
+from .progress import SavedProgress
+
+GROUP = "wanattn.bench"  # of entry points
+MOST_SEED = 2**64 - 1  # of torch and of ComfyUI
+
+
+def _kernels() -> Benchmark:
+    from .kernels import BENCHMARK
+
+    return BENCHMARK
+
+
+def _model() -> Benchmark:
+    from .model.command import BENCHMARK
+
+    return BENCHMARK
+
+
+def _workflow() -> Benchmark:
+    """It opens connections, so it is not in the published archive and nothing here may import it."""
+    found = metadata.entry_points(group=GROUP, name="workflow")
+    if not found:
+        raise RuntimeError(_absence("workflow"))
+    return next(iter(found)).load()
+
+
+# Loaded only when asked for: the last two need more packages.
+BENCHMARKS: dict[str, tuple[str, Callable[[], Benchmark]]] = {
+    "kernels": (
+        "every attention backend at Wan's own shapes (about a minute on an H100 with six)",
+        _kernels,
+    ),
+    "model": ("a whole forward of Wan's denoiser with random weights", _model),
+    "workflow": ("your own workflow on a running ComfyUI server", _workflow),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`arguments` are those after `wanattn bench`; without a depth it is `kernels`."""
+    rest = list(arguments)
+    if rest[:1] in (["-h"], ["--help"]):
+        say(overview())
+        return 0
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else "kernels"
+    if name not in BENCHMARKS:
+        raise ValueError(f"benchmark '{name}', needs one of {', '.join(BENCHMARKS)}")
+    depth = load(name)
+    return run(depth, parser_of(depth).parse_args(rest))
+
+
+def overview() -> str:
+    lines = [f"  {name:10}{help}" for name, (help, _) in BENCHMARKS.items()]
+    usage = "usage: wanattn bench [kernels|model|workflow] [options]"
+    more = "wanattn bench kernels --help shows the options of one. Without a name it is kernels."
+    return "\n".join([usage, "", *lines, "", more])
+
+
+def load(name: str) -> Benchmark:
+    """Raises RuntimeError with what to install or to fetch."""
+    try:
+        return BENCHMARKS[name][1]()
+    except ModuleNotFoundError as error:
+        raise RuntimeError(_missing(name, error)) from error
+
+
+def _missing(name: str, error: ModuleNotFoundError) -> str:
+    missing = error.name or str(error)
+    line = pip(missing.partition(".")[0])
+    return f"bench {name} needs {missing}, which is not installed; install it with: {line}"
+
+
+def _absence(name: str) -> str:
+    folder = REPOSITORY.rpartition("/")[2]
+    line = f"{pip('-e', chr(34) + '.[bench]' + chr(34))}"
+    return (
+        f"bench {name} comes with the repository and is not in this installation; get it with: "
+        f"git clone {REPOSITORY} && cd {folder} && {line}"
+    )
+
+
+def parser_of(depth: Benchmark) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"wanattn bench {depth.name}", description=depth.help)
+    depth.add_arguments(parser)
+    common = parser.add_argument_group("results")
+    common.add_argument(
+        "--output",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="save as .csv or .json; may be repeated",
+    )
+    common.add_argument(
+        "--baseline", type=Path, metavar="OLD", help="compare with an earlier .csv or .json"
+    )
+    common.add_argument("--against", metavar="BACKEND", help="what the others are set against")
+    common.add_argument("--plot", type=Path, metavar="FILE", help="a chart as .png or .html")
+    common.add_argument("--repeat", type=int, metavar="N", help="rounds, at least 2")
+    common.add_argument("--seed", type=int, metavar="N", help="of the random inputs; default 0")
+    common.add_argument("--settings", metavar="LABEL", help="kept with each row")
+    common.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def run(depth: Benchmark, options: argparse.Namespace) -> int:
+    """Measure, save, print. What was measured is kept whatever happens."""
+    old = check(depth, options)
+    results = Results(depth.name, facts(getattr(options, "device", None)))
+    keeper = SavedProgress(results, options.output)
+    with stoppable() as deafen:
+        code, ending = _measured(depth, options, keeper)
+        deafen()
+        keeper.close()
+        unsaved = _save(keeper)
+        if keeper.tells:
+            _show(results, old, options, keeper.written)
+    if unsaved:
+        raise OSError(unsaved)
+    if ending:
+        kept = f", {_kept(results, keeper.written)}" if keeper.holds else ""
+        say(f"wanattn: {ending}{kept}", sys.stderr)
+        return code
+    return 0 if any(row.times for row in results.rows) else 1
+
+
+def _measured(
+    depth: Benchmark, options: argparse.Namespace, keeper: SavedProgress
+) -> tuple[int, str]:
+    """The exit code and the words of a benchmark that ended early, else 0 and none."""
+    results = keeper.results
+    try:
+        depth.measure(options, results, keeper)
+        results.finished = True
+        return 0, ""
+    except KeyboardInterrupt:
+        return INTERRUPTED, STOPPED
+    except (ModuleNotFoundError, ValueError, RuntimeError, OSError) as error:
+        ending = _sentence(depth, error)
+        results.notes.append(f"Ended by an error: {ending}")
+    except Exception as error:
+        ending = _defect(error)
+        results.notes.append(f"Ended by a defect: {ending}")
+    return 2, ending
+
+
+def _sentence(depth: Benchmark, error: Exception) -> str:
+    absent = isinstance(error, ModuleNotFoundError)
+    return _missing(depth.name, error) if absent else str(error) or type(error).__name__
+
+
+def _defect(error: Exception) -> str:
+    """What to report of an exception that nobody expected."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}, line {frame.lineno}"
+    return f"{words(error)} ({place}); please report it: {REPOSITORY}/issues"
+
+
+def _save(keeper: SavedProgress) -> str:
+    """Why it could not be, for after the table: that would be lost else."""
+    try:
+        keeper.save()
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def check(depth: Benchmark, options: argparse.Namespace) -> Results | None:
+    """Everything that could spoil the end of a long run, before it begins. Gives the results of --baseline."""
+    if options.repeat is not None and options.repeat < 2:
+        raise ValueError(f"repeat {options.repeat}, needs at least 2 to know the spread")
+    if not 0 <= (options.seed or 0) <= MOST_SEED:
+        raise ValueError(f"seed {options.seed}, needs 0 to {MOST_SEED}")
+    for path in options.output:
+        file.check_target(path, "--output", file.SUFFIXES)
+    if options.plot is not None:
+        file.check_target(options.plot, "--plot", chart.SUFFIXES)
+        _require_matplotlib()
+    _spare_inputs(options)
+    if options.baseline is None:
+        return None
+    old = file.read(options.baseline)
+    if old.benchmark != depth.name:
+        raise ValueError(
+            f"--baseline '{options.baseline}' is of bench {old.benchmark}, needs one of bench {depth.name}"
+        )
+    return old
+
+
+def _spare_inputs(options: argparse.Namespace) -> None:
+    """Raises ValueError where a result would take the place of what the benchmark reads."""
+    replays = getattr(options, "replay", None) or []
+    read = [("--baseline", options.baseline), ("--workflow", getattr(options, "workflow", None))]
+    read += [("--replay", path) for path in replays]
+    written = [("--output", path) for path in options.output] + [("--plot", options.plot)]
+    for option, path in written:
+        for other, source in read:
+            if path and source and path.resolve() == Path(source).resolve():
+                raise ValueError(
+                    f"{option} and {other} are both '{source}', needs two files: the old one would be lost"
+                )
+
+
+def _require_matplotlib() -> None:
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise RuntimeError(
+            f"--plot needs matplotlib, which does not load ({error}); install it with: {pip('matplotlib')}"
+        ) from error
+
+
+def _show(
+    results: Results, old: Results | None, options: argparse.Namespace, saved: list[Path]
+) -> None:
+    comparison = compare.verdicts(old, results) if old else None
+    undrawn = _draw(results, options.plot)
+    if options.json:
+        say(json.dumps({**file.plain(results), **_added(results, comparison)}, indent=1))
+    else:
+        say(table.text(results))
+        if comparison:
+            say("\n" + table.compared(comparison, str(options.baseline)))
+    written = [*saved, *([] if undrawn or options.plot is None else [options.plot])]
+    if written:
+        say(f"written: {', '.join(map(str, written))}", sys.stderr)
+    if undrawn:
+        raise OSError(undrawn)
+
+
+def _draw(results: Results, path: Path | None) -> str:
+    """Before anything is printed: a closed console must cost no chart. Why it could not be, for the end."""
+    try:
+        if path is not None:
+            chart.save(results, path)
+    except OSError as error:
+        return str(error)
+    except Exception as error:
+        return f"no chart: {_defect(error)}"
+    return ""
+
+
+def _added(results: Results, comparison: compare.Comparison | None) -> dict:
+    """What is computed from the rows, for a program that reads the output."""
+    answer = {"answer": table.answer(results)}
+    return answer | ({"comparison": compare.plain(comparison)} if comparison else {})
+
+
+def _kept(results: Results, saved: list[Path]) -> str:
+    rows = sum(bool(row.times) for row in results.rows)
+    where = f"kept in {listed(map(str, saved))}" if saved else "in the table above"
+    return f"{rows} {'row' if rows == 1 else 'rows'} {where}"

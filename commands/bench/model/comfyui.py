@@ -1,0 +1,75 @@
+"""ComfyUI's own WanModel, run as its sampler runs it."""
+
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import comfy.model_patcher
+import comfy.supported_models
+import torch
+
+from ....attention.choose.policy import Policy
+from ....nodes.host.patch import patch
+from ....nodes.host.program import version
+from ....nodes.host.tap import taps
+from .entrant import UNPATCHED, Entrant, nothing_known, randomise
+from .shape import FREQ_DIM, TEXT_DIM, Shape
+
+SIGMA = 0.9
+CONFIGS = {16: comfy.supported_models.WAN21_T2V, 48: comfy.supported_models.WAN22_T2V}
+
+
+class HostDenoiser:
+    """Every entrant is a clone patched by the pack's own node, so what that costs is in its times."""
+
+    pads: ClassVar[bool] = True
+
+    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device, seed: int) -> None:
+        self.shape, self.dtype, self.device = shape, dtype, device
+        self.source = f"ComfyUI {version()}'s own WanModel"
+        config = CONFIGS[shape.channels](unet_config(shape))
+        config.set_inference_dtype(dtype, None)
+        model = config.get_model({}, device=device)
+        randomise(model.diffusion_model, seed)
+        self._patcher = comfy.model_patcher.ModelPatcher(model, device, device)
+
+    def entrant(self, backend: str) -> Entrant:
+        if backend == UNPATCHED:
+            return Entrant(backend, self._runner(self._patcher.clone()))
+        model = patch(self._patcher, Policy(backend), timings_of=nothing_known(self.device))
+        tap = taps(model)[-1]
+        dispatcher = tap.override.dispatcher if tap.override else None
+        return Entrant(backend, self._runner(model), tap.recorder, dispatcher)
+
+    def _runner(self, model) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        options = {**model.model_options.get("transformer_options", {}), "wrappers": model.wrappers}
+
+        def run(latent: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+            sigma = torch.full((1,), SIGMA, device=self.device)
+            given = {"c_crossattn": text.to(self.dtype), "transformer_options": options}
+            return model.model.apply_model(latent, sigma, **given)
+
+        return run
+
+
+def unet_config(shape: Shape) -> dict:
+    """As the host's detection finds it in a checkpoint of this shape."""
+    return {
+        "image_model": "wan2.1",
+        "model_type": "t2v",
+        "dim": shape.dim,
+        "ffn_dim": shape.ffn_dim,
+        "num_heads": shape.variant.heads,
+        "num_layers": shape.layers,
+        "freq_dim": FREQ_DIM,
+        "text_dim": TEXT_DIM,
+        "in_dim": shape.channels,
+        "out_dim": shape.channels,
+        "patch_size": (1, 2, 2),
+        "qk_norm": True,
+        "cross_attn_norm": True,
+        "eps": 1e-6,
+        "window_size": (-1, -1),
+    }

@@ -1,0 +1,141 @@
+"""A tiny Wan 2.2 transformer on every backend: the pack's main job on a machine without ComfyUI or a GPU."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..attention.backends.packages import pip
+from ..attention.choose.policy import Policy, wishes
+from ..attention.environment import probe, require
+from ..attention.record.recorder import Recorder
+from ..attention.report import html
+from ..attention.report.payload import payload_of
+from ..attention.report.text import csv_of
+from ..attention.run.intercept import Intercept
+from ..attention.wan import TEXT_TOKENS, Video
+
+if TYPE_CHECKING:
+    from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+
+TEXT_DIM = 256
+GUIDANCE = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The largest difference from the unpatched model, relative to that model's largest value."""
+
+    backend: str
+    error: float
+
+
+def run(
+    backends: Sequence[str],
+    device: str,
+    clip: Video,
+    steps: int,
+    progress: Callable[[int], object] = lambda forwards: None,
+) -> tuple[dict, Recorder, list[Outcome]]:
+    """Denoise the same latents unpatched and under each backend; return the payload, the recorder, the outcomes."""
+    unknown = [name for name in backends if name not in wishes()]
+    if unknown:
+        raise ValueError(f"unknown backend '{unknown[0]}'; expected one of {', '.join(wishes())}")
+    if steps < 1:
+        raise ValueError(f"steps {steps}, needs at least 1")
+    require(device)
+    model = tiny_model(device)
+    expected = denoise(model, clip, steps, None, progress)
+    recorder, outcomes = Recorder(), []
+    for name in backends:
+        intercept = Intercept(Policy(name), recorder)
+        run = recorder.begin("demo", steps)
+        with intercept.numbering(model.blocks), intercept:
+            result = denoise(model, clip, steps, intercept, progress)
+        recorder.end(run, "finished")
+        outcomes.append(Outcome(name, _relative_error(result, expected)))
+    facts = probe().facts(device)
+    model_facts = {"class": type(model).__name__, "wan": True}
+    return payload_of(recorder.snapshot(), facts, model=model_facts), recorder, outcomes
+
+
+def tiny_model(device: str) -> WanTransformer3DModel:
+    """Two blocks of two heads of 128, random weights, through a safetensors file as a real checkpoint goes."""
+    try:
+        from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+    except ImportError as error:
+        sentence = (
+            f"the demo needs diffusers ({error}); install it with: {pip('diffusers', 'accelerate')}"
+        )
+        raise RuntimeError(sentence) from error
+    torch.manual_seed(0)
+    made = WanTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=128,
+        text_dim=TEXT_DIM,
+        freq_dim=256,
+        ffn_dim=512,
+        num_layers=2,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        made.save_pretrained(folder, safe_serialization=True)
+        model = WanTransformer3DModel.from_pretrained(folder, torch_dtype=dtype_for(device))
+    model.to(device)  # pyright: ignore[reportArgumentType] diffusers decorates .to without its types
+    return model.train(False)
+
+
+def dtype_for(device: str) -> torch.dtype:
+    return torch.bfloat16 if device.startswith("cuda") else torch.float32
+
+
+@torch.inference_mode()
+def denoise(
+    model: WanTransformer3DModel, clip: Video, steps: int, intercept: Intercept | None, progress
+) -> torch.Tensor:
+    """Euler steps from noise to clip with classifier-free guidance: two forwards a step."""
+    device, dtype = model.device, dtype_for(str(model.device))
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(1, 16, *clip.latent, generator=generator).to(device, dtype)
+    texts = torch.randn(2, 1, TEXT_TOKENS, TEXT_DIM, generator=generator).to(device, dtype)
+    sigmas = torch.linspace(1, 0, steps + 1).tolist()
+    for step in range(steps):
+        flows = []
+        for cond, text in zip(("cond", "uncond"), texts, strict=True):
+            if intercept:
+                _enter(intercept, step, cond)
+            timestep = torch.tensor([1000 * sigmas[step]], device=device, dtype=dtype)
+            flows.append(model(latents, timestep, text, return_dict=False)[0])
+            progress(1)
+        flow = flows[1] + GUIDANCE * (flows[0] - flows[1])
+        latents = latents + (sigmas[step + 1] - sigmas[step]) * flow
+    return latents.float().cpu()
+
+
+def _enter(intercept: Intercept, step: int, cond: str) -> None:
+    intercept.forward.step = step
+    intercept.forward.cond = cond
+    intercept.forward.text_len = TEXT_TOKENS
+    intercept.recorder.forward(step)
+
+
+def _relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((result - expected).abs().max() / expected.abs().max()).item()
+
+
+def write(folder: Path, payload: dict, recorder: Recorder) -> list[Path]:
+    """Write demo.json, demo.csv and demo.html."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "demo.json": json.dumps(payload, indent=1),
+        "demo.csv": csv_of(recorder.snapshot()),
+        "demo.html": html.render(payload),
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(content, encoding="utf-8", newline="")
+    return [folder / name for name in contents]

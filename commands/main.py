@@ -1,0 +1,120 @@
+"""The command line: wanattn doctor, wanattn demo, wanattn bench."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..attention.backends import KERNELS
+from ..attention.choose.policy import wishes
+from ..attention.report.text import text_of
+from ..attention.wan import Video
+from . import demo, doctor
+from .console import INTERRUPTED, STOPPED, say
+
+EXIT_CODES = (
+    "Exit codes: 0 all is well, 1 the check failed, "
+    "2 the arguments are wrong or something needed is missing, 130 stopped by Ctrl-C."
+)
+LARGEST_ERROR = {
+    "cpu": 1e-4,
+    "cuda": 3e-2,
+    "mps": 1e-3,
+}  # of a whole denoising, against the unpatched model
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given[:1] == ["bench"]:
+            return _bench(given[1:])
+        options = _parser().parse_args(given)
+        return options.command(options)
+    except KeyboardInterrupt:
+        say(f"wanattn: {STOPPED}", sys.stderr)
+        return INTERRUPTED
+    except (ValueError, RuntimeError, OSError) as error:
+        say(f"wanattn: {error}", sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wanattn", description=EXIT_CODES)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_doctor(
+        commands.add_parser(
+            "doctor", help="what attention this machine can run, and why not the rest"
+        )
+    )
+    _add_demo(commands.add_parser("demo", help="run a tiny Wan 2.2 transformer on every backend"))
+    commands.add_parser("bench", help="what to use on this machine, and what it gains")
+    return parser
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", help="such as cpu or cuda:0; default: the GPU if there is one")
+    parser.add_argument("--comfyui", type=Path, help="the ComfyUI folder, if it is not found")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(command=_doctor)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backend", action="append", choices=wishes(), help="may be repeated; default: torch's own"
+    )
+    parser.add_argument("--device", help="such as cpu or cuda:0; default: the GPU if there is one")
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--frames", type=int, default=9, help="4n+1")
+    parser.add_argument("--size", default="128x128", help="WIDTHxHEIGHT in pixels, multiples of 16")
+    parser.add_argument(
+        "--out", type=Path, default=Path("wanattn-demo"), help="folder for demo.json and demo.csv"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(command=_demo)
+
+
+def _bench(arguments: list[str]) -> int:
+    """It has a command line of its own, so that only the benchmark that is asked for is loaded."""
+    from .bench import main as bench
+
+    return bench.main(arguments)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    findings = doctor.examine(options.device, options.comfyui)
+    say(json.dumps(findings, indent=1) if options.json else doctor.text(findings))
+    fused = [backend for backend in findings["backends"] if backend["name"] != "math"]
+    return 0 if any(backend["available"] for backend in fused) else 1
+
+
+def _demo(options: argparse.Namespace) -> int:
+    clip = Video.of(options.size, options.frames)
+    backends = options.backend or [name for name in wishes() if name not in KERNELS]
+    device = options.device or doctor.default_device()
+    total = 2 * options.steps * (1 + len(backends))
+    with tqdm(total=total, desc="denoising", unit="forward", file=sys.stderr) as bar:
+        payload, recorder, outcomes = demo.run(backends, device, clip, options.steps, bar.update)
+    paths = demo.write(options.out, payload, recorder)
+    limit = LARGEST_ERROR.get(device.partition(":")[0], LARGEST_ERROR["cuda"])
+    say(
+        json.dumps(payload, indent=1)
+        if options.json
+        else _demo_text(payload, outcomes, paths, limit)
+    )
+    return 0 if all(outcome.error <= limit for outcome in outcomes) else 1
+
+
+def _demo_text(payload: dict, outcomes: list[demo.Outcome], paths: list[Path], limit: float) -> str:
+    errors = [f"  {outcome.backend}: {outcome.error:.2e}" for outcome in outcomes]
+    verdict = f"max relative error against the unpatched model (at most {limit:.0e} expected):"
+    written = f"written: {', '.join(map(str, paths))}"
+    return "\n".join([text_of(payload), "", verdict, *errors, written])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""What torch.compile means for the nodes: a compiled graph outlives them and never calls their override."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import comfy.ldm.modules.attention as host_attention
+import torch
+
+from ...attention.run import operator
+from ...attention.run.forward import Forward
+from .override import KEY, PRECISION, Override
+
+OPTION = "torch_compile_kwargs"  # where the host keeps the settings of its compile node
+TAKEN = (
+    "compiled: attention stays one operator of the graph and its calls are recorded; "
+    "per-call records, and the look at the outputs of approximate backends, end where the graph is replayed as a CUDA graph"
+)
+WATCHED = "compiled: per-call records end where the compiled graph begins"
+RENEWED = "the compiled graph was older than this node: one forward ran without it, then torch compiled again"
+log = logging.getLogger("wanattn")
+
+
+class Server:
+    """Answers the attention operator of compiled graphs during one forward, as the override would."""
+
+    def __init__(self, override: Override, forward: Forward) -> None:
+        self.calls = 0
+        self.captured = False
+        self._override = override
+        self._forward = forward
+
+    def __call__(self, q, k, v, mask, scale, block, protected) -> torch.Tensor:
+        self.calls += 1
+        forward = self._forward
+        if q.is_cuda and torch.cuda.is_current_stream_capturing():  # nothing can be timed or read
+            self.captured = True
+            forward = dataclasses.replace(forward, proof="off", recorders=[], captures=[])
+        options = {KEY: forward, "block_index": block}
+        attend = functools.partial(self._override, host_attention.optimized_attention)
+        facts = _facts(q, k, mask, scale, protected)
+        return attend(q, k, v, q.shape[1], transformer_options=options, **facts)
+
+
+def attend_as_host(q, k, v, mask, scale, block, protected) -> torch.Tensor:
+    """What the host runs where no node of ours is left: a graph that was made with one still asks for attention."""
+    facts = _facts(q, k, mask, scale, protected)
+    return host_attention.optimized_attention(q, k, v, q.shape[1], **facts)
+
+
+def _facts(q, k, mask, scale, protected: bool) -> dict:
+    """How the host is told of a call of [batch, heads, tokens, head_dim]."""
+    facts = {"mask": mask, "skip_reshape": True, "skip_output_reshape": True}
+    facts |= {"_inside_attn_wrapper": True}  # else it would ask the override again
+    facts |= {} if scale is None else {"scale": scale}
+    facts |= {"enable_gqa": True} if k.shape[1] != q.shape[1] else {}
+    return facts | ({PRECISION: False} if protected else {})
+
+
+operator.set_own(attend_as_host)
+
+
+class Graphs:
+    """One tap's dealings with the compiled graphs of its model.
+
+    The host's compile node lets torch reuse a graph whatever the model's options say. One that was made before
+    Attention Backend was there never asks for attention: it is renewed.
+    """
+
+    def __init__(self) -> None:
+        self.compiled = False
+        self.renewed = False
+        self._reached = False
+        self._given_up = False
+
+    def begin(self, model) -> None:
+        """At the start of a run."""
+        self.compiled = OPTION in model.model_options
+        self.renewed = self._reached = False
+
+    @contextmanager
+    def serving(self, override: Override, forward: Forward, certain: bool) -> Iterator[None]:
+        """`certain` is whether calls that go anywhere come to `override`."""
+        server = Server(override, forward)
+        with operator.serving(server):
+            yield
+        self.compiled |= server.calls > 0
+        self._given_up |= server.captured  # replays of a CUDA graph ask for nothing
+        self._reached |= server.calls > 0 or forward.handled
+        if self.compiled and certain and taker(override) and not self._reached:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Once a run; where that does not help, never again."""
+        self._given_up |= self.renewed
+        if self._given_up:
+            return
+        self.renewed = True
+        log.info("%s", RENEWED)
+        torch.compiler.reset()
+
+    def notes(self, takes: bool) -> list[str]:
+        if not self.compiled:
+            return []
+        return [TAKEN if takes else WATCHED, *([RENEWED] if self.renewed else [])]
+
+
+def taker(slot) -> Override | None:
+    """The override of ours that gets the calls, past those that only watch."""
+    while isinstance(slot, Override) and not slot.dispatcher:
+        slot = slot.previous
+    return slot if isinstance(slot, Override) else None

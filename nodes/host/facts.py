@@ -1,0 +1,65 @@
+"""What only the host knows: its versions, a model's kind, the name of a function, and what the hook cannot see."""
+
+from __future__ import annotations
+
+import json
+
+import comfy.ldm.modules.attention as host_attention
+import comfy.model_management
+import comfyui_version
+from comfy.ldm.wan.model import WanModel
+
+from ...attention.environment import probe
+from ...attention.record.name import name_of
+from ...version import __version__
+
+# Modules that call attention without the options that carry the hook, by class name.
+UNSEEN = {
+    "AudioInjector_WAN": "attention to audio",
+    "FaceBlock": "attention to the face of the driving video",
+    "MusicSelfAttention": "attention inside the music encoder",
+    "SingleStreamAttention": "attention to speech",
+    "SingleStreamMultiAttention": "attention to speech",
+    "Uni3CAttentionBlock": "attention inside the camera control network",
+}
+
+
+def unseen(model) -> list[str]:
+    """One sentence for each kind of module whose calls go unrecorded, and for attention that the checkpoint asks for."""
+    names = [type(module).__name__ for module in model.model.modules()]
+    sentences = [
+        f"{names.count(name)} x {name}: {what} runs on the host's default backend"
+        for name, what in UNSEEN.items()
+        if name in names
+    ]
+    return sentences + _preferred(model) + ["VAE and text encoder: not part of this model"]
+
+
+def _preferred(model) -> list[str]:
+    """Newer hosts let a checkpoint name a backend for each attention module."""
+    wanted: dict[str, int] = {}
+    for module in model.model.modules():
+        config = getattr(getattr(module, "comfy_attention", None), "config", None)
+        if config is not None:
+            name = config if isinstance(config, str) else json.dumps(config, default=str)
+            wanted[name] = wanted.get(name, 0) + 1
+    return [
+        f"{count} modules of this checkpoint ask the host for {name}"
+        for name, count in wanted.items()
+    ]
+
+
+def facts_of(model) -> dict:
+    wan = isinstance(model.model.diffusion_model, WanModel)
+    return {"class": type(model.model).__name__, "wan": wan}
+
+
+def environment() -> dict:
+    host = {
+        "comfyui": comfyui_version.__version__,
+        "host_attention": name_of(host_attention.optimized_attention),
+    }
+    device = str(
+        comfy.model_management.get_torch_device()
+    )  # the server may have been told to leave a GPU alone
+    return {"wanattn": __version__, **host, **probe().facts(device)}

@@ -1,0 +1,107 @@
+"""Report files in the host's output folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import folder_paths
+from server import PromptServer
+
+from ...attention.record.recorder import Snapshot
+from ...attention.report import html
+from ...attention.report.text import csv_of
+from .payload import build
+
+if TYPE_CHECKING:
+    from .tap import Tap
+
+log = logging.getLogger("wanattn")
+SUFFIXES = (".json", ".csv", ".html")
+MOST_LETTERS = 200  # of a name or an error in a sentence
+DEFAULT_PREFIX = "wanattn/report"
+TAPPED = ("WanAttnBackend", "WanAttnDiagnostics")
+
+
+def written(snapshot: Snapshot, payload: dict, prefix: str) -> str:
+    """Write the files; the sentence says where they are, or why there are none."""
+    try:
+        return f"written: {', '.join(map(_brief, write(snapshot, payload, prefix)))}"
+    except OSError as error:
+        reason = f"{error.strerror or error} ({_brief(prefix)})"
+        return f"The report files could not be written: {reason}. Mend that, or choose another filename_prefix."
+    except Exception as error:  # the host raises a bare one for a folder outside its output folder
+        reason = _brief(str(error).strip().partition("\n")[0])
+        return f"The report files could not be written: {reason}. Choose another filename_prefix."
+
+
+def _brief(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]} ..."
+
+
+def write(snapshot: Snapshot, payload: dict, prefix: str) -> list[str]:
+    """Write `<prefix>_00001.json`, `.csv` and `.html` under the next free number; return their names."""
+    prefix = prefix if prefix.strip(" ./\\") else DEFAULT_PREFIX
+    output = folder_paths.get_output_directory()
+    folder, name, *_ = folder_paths.get_save_image_path(prefix, output)
+    stem = Path(folder, _free_stem(Path(folder), name))
+    makers = {
+        ".json": lambda: json.dumps(payload, indent=1),
+        ".csv": lambda: csv_of(snapshot),
+        ".html": lambda: html.render(payload),
+    }
+    for suffix, make in makers.items():
+        Path(f"{stem}{suffix}").write_text(make(), encoding="utf-8", newline="")
+    place = Path(os.path.relpath(stem, output)).as_posix()
+    return [f"{place}{suffix}" for suffix in makers]
+
+
+def _free_stem(folder: Path, name: str) -> str:
+    number = 1
+    while any((folder / f"{name}_{number:05}{suffix}").exists() for suffix in SUFFIXES):
+        number += 1
+    return f"{name}_{number:05}"
+
+
+def write_unfinished(tap: Tap) -> None:
+    """Write the report of a tap in a job that ends early, for every Attention Report that waits for it."""
+    snapshot = tap.recorder.snapshot()
+    payload = build(tap, snapshot, notes=tap.all_notes())
+    for prefix in _waiting_prefixes(tap):
+        log.info("node %s: %s", tap.node, written(snapshot, payload, prefix))
+
+
+def _waiting_prefixes(tap: Tap) -> list[str]:
+    if getattr(PromptServer, "instance", None) is None:  # sampled without a server
+        return []
+    running, _ = PromptServer.instance.prompt_queue.get_current_queue()
+    prompts = [item[2] for item in running if item[1] == tap.recorder.job]
+    prefixes = [
+        node["inputs"].get("filename_prefix")
+        for prompt in prompts
+        for key, node in prompt.items()
+        if node["class_type"] == "WanAttnReport"
+        and key not in tap.reported
+        and _nearest_tap(prompt, node) == tap.node
+    ]
+    return [prefix if isinstance(prefix, str) else DEFAULT_PREFIX for prefix in prefixes]
+
+
+def _nearest_tap(prompt: dict, node: dict) -> str | None:
+    """The first Attention Backend or Diagnostics upstream of a node's model input, by links."""
+    waiting, seen = deque([node["inputs"].get("model")]), set()
+    while waiting:
+        link = waiting.popleft()
+        if not isinstance(link, list) or link[0] in seen or link[0] not in prompt:
+            continue
+        seen.add(link[0])
+        source = prompt[link[0]]
+        if source["class_type"] in TAPPED:
+            return str(link[0])
+        waiting.extend(source["inputs"].values())
+    return None

@@ -1,0 +1,71 @@
+"""A patched clone of one of the host's models: with a backend of its own, or only watched."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import folder_paths
+import torch
+
+from ...attention.choose.policy import Policy
+from ...attention.choose.rules import Rule
+from ...attention.choose.timings import Timings
+from ...attention.environment import probe
+from ...attention.run.dispatch import Dispatcher
+from .capture import Capture
+from .override import SLOT, Override
+from .tap import Tap
+
+
+@functools.cache
+def timings_of(device: str) -> Timings:
+    """Of one device, shared by all models; kept in the host's user folder."""
+    path = Path(folder_paths.get_user_directory()) / "wanattn" / "timings.json"
+    return Timings(path, probe().machine(device))
+
+
+def patch(
+    model,
+    policy: Policy,
+    node: str | None = None,
+    rules: tuple[Rule, ...] = (),
+    timings_of: Callable[[str], Timings] = timings_of,
+):
+    """Return a clone of `model` whose attention calls run under `policy` and `rules`."""
+    clone = model.clone()
+    options = clone.model_options.setdefault("transformer_options", {})
+    tap = Tap(node)
+    tap.override = Override(
+        tap.recorder,
+        options.get(SLOT),
+        _dispatcher(policy, rules, block_count(clone), timings_of),
+    )
+    options[SLOT] = tap.override
+    tap.install(clone)
+    return clone
+
+
+def _dispatcher(
+    policy: Policy,
+    rules: tuple[Rule, ...],
+    blocks: int,
+    timings_of: Callable[[str], Timings],
+) -> Dispatcher | None:
+    if policy.backend == "host" and not rules:
+        return None
+    return Dispatcher(policy, timings_of=timings_of, rules=rules, blocks=blocks)
+
+
+def block_count(model) -> int:
+    """How many blocks the model numbers, 0 if it does not."""
+    blocks = getattr(model.model.diffusion_model, "blocks", None)
+    return len(blocks) if isinstance(blocks, torch.nn.ModuleList) else 0
+
+
+def watch(model, node: str | None = None, proof: str = "sample", capture: Capture | None = None):
+    """Return a clone of `model` whose attention calls are recorded and otherwise left alone."""
+    clone = model.clone()
+    Tap(node, proof=proof, capture=capture).install(clone)
+    return clone

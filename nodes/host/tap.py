@@ -1,0 +1,287 @@
+"""One node's tap on one model: it follows the sampler runs, records their calls and keeps the node's text current."""
+
+from __future__ import annotations
+
+import logging
+import time
+import weakref
+from collections import Counter
+from contextlib import nullcontext
+from typing import ClassVar
+
+import comfy.model_management
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+
+from ...attention.record.name import name_of
+from ...attention.record.recorder import Recorder
+from ...attention.report.text import summary
+from ...attention.run.forward import Forward
+from .capture import Capture
+from .compiled import Graphs
+from .facts import facts_of, unseen
+from .files import write_unfinished
+from .override import KEY, SLOT, Override
+from .payload import build
+
+EVENT = "wanattn.update"
+SECONDS_BETWEEN_SHOWS = 0.2
+# The page takes a node's text for HTML and drops what looks like a tag.
+QUOTES = str.maketrans("<>", "\u2039\u203a")
+log = logging.getLogger("wanattn")
+
+
+class Tap:
+    """Wraps the sampler and the model of a patched clone. Several taps on one model each record every call."""
+
+    _living: ClassVar[weakref.WeakSet[Tap]] = (
+        weakref.WeakSet()
+    )  # for the reports of a job that ends early
+
+    def __init__(
+        self,
+        node: str | None,
+        override: Override | None = None,
+        proof: str = "",
+        capture: Capture | None = None,
+    ) -> None:
+        self.node = node
+        self.proof = proof
+        self.capture = capture
+        self.recorder = Recorder(listener=self._tick)
+        self.override = override
+        self._watch = Override(self.recorder, None)
+        self._graphs = Graphs()
+        self._sigmas: list[float] = []
+        self._step: int | None = None
+        self.facts: dict = {}
+        self.coverage: list[str] = []
+        self._ahead = ""
+        self._earlier: list[str] = []
+        self._upstream: tuple[Tap, ...] = ()
+        self.reported: set[str | None] = set()  # Attention Report nodes of this job that are done
+        self._model: ModelPatcher | None = None
+        self._next_show = 0.0
+
+    def install(self, model: ModelPatcher) -> None:
+        model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self.outer_sample)
+        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, self.apply_model)
+        self._upstream = taps(model)
+        if self._upstream:  # the first tap times the calls for all
+            self.recorder.stopwatch = self._upstream[0].recorder.stopwatch
+        model.set_attachments(KEY, (*self._upstream, self))
+        self._living.add(self)
+
+    @property
+    def wish(self) -> str:
+        dispatcher = self.override and self.override.dispatcher
+        return dispatcher.policy.backend if dispatcher else ""
+
+    def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
+        """Bracket one sampler run; what was recorded stays when it is interrupted or fails."""
+        device = self._begin(executor.class_obj.model_patcher, sigmas.tolist())
+        state = "failed"
+        try:
+            result = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+            state = "finished"
+            return result
+        except comfy.model_management.InterruptProcessingException:
+            state = "interrupted"
+            raise
+        finally:
+            run = self.recorder.runs[-1]
+            run.peak_bytes = torch.cuda.max_memory_allocated(device) if device else None
+            self.recorder.end(run, state)
+            if self.capture:
+                self.capture.end()
+            self._end_forward(wait=True)
+            self._finish(state)
+            self._model = None
+
+    def _begin(self, model: ModelPatcher, sigmas: list[float]) -> torch.device | None:
+        """Start a run; return the device whose memory is counted, if it has one of its own."""
+        steps = max(len(sigmas) - 1, 0)
+        context = get_executing_context()
+        job = context and context.prompt_id
+        self._keep_warnings(job)
+        self._sigmas, self._model, self._step = sigmas, model, None
+        self._watch.previous = None
+        for override in filter(None, (self._watch, self.override)):
+            override.reset(steps)
+        self.facts, self.coverage = facts_of(model), unseen(model)
+        self._graphs.begin(model)
+        self.recorder.begin(job, steps)
+        if self.capture:
+            self.capture.begin(self.recorder.job, self.facts["class"])
+            self.capture.listener = self.show
+        return _start_peak(model.load_device)
+
+    def _keep_warnings(self, job: str | None) -> None:
+        """A spoiled output of an earlier run of this job still explains its video."""
+        if job is None or job != self.recorder.job:
+            self._earlier.clear()
+            self.reported.clear()
+        elif self.override and self.override.dispatcher:
+            number = len(self.recorder.runs)
+            warnings = self.override.dispatcher.warnings
+            self._earlier += [f"sampler run {number}: {warning}" for warning in warnings]
+
+    def apply_model(
+        self, executor, x, t, c_concat=None, c_crossattn=None, control=None, options=None, **kwargs
+    ):
+        """Give the calls of one forward their step and conditioning; see to it that none goes unseen."""
+        options = {} if options is None else options
+        first = KEY not in options
+        forward = options.setdefault(KEY, Forward()) if first else options[KEY]
+        slot = options.get(SLOT)
+        if first:
+            self._describe(forward, options, t, c_crossattn, kwargs.get("clip_fea"))
+            if not isinstance(slot, Override):
+                self._watch.previous = slot
+                options[SLOT] = self._watch
+        self._join(forward, slot)
+        try:
+            with self._serving(slot, forward) if first else nullcontext():
+                return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+        finally:
+            if first:
+                options.pop(KEY, None)  # other packs' wrappers may have taken them out
+                options.pop(SLOT, None)
+                options.update({SLOT: slot} if slot else {})
+            self.recorder.stopwatch.settle()
+            self._end_forward()
+            self._tick()
+
+    def _serving(self, slot, forward: Forward):
+        """Compiled graphs have their calls answered by the override of ours that takes or watches them."""
+        if isinstance(slot, Override):
+            return self._graphs.serving(slot, forward, certain=True)
+        known = [tap.override for tap in taps(self._model)] if self._model else []
+        takers = [override for override in known if override and override.dispatcher]
+        override = takers[-1] if takers else self._watch
+        return self._graphs.serving(override, forward, certain=False)
+
+    def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
+        sigma = float(t.flatten()[0])  # the one read from the device in a forward
+        forward.sigma = sigma
+        forward.step = self._step = _step(self._sigmas, sigma, self._step)
+        kinds = {0: "cond", 1: "uncond"}
+        forward.cond = "+".join(
+            kinds.get(kind, str(kind)) for kind in options.get("cond_or_uncond", ())
+        )
+        forward.text_len = text.shape[1] if torch.is_tensor(text) and text.ndim == 3 else None
+        forward.image_len = image.shape[-2] if torch.is_tensor(image) else None
+
+    def _join(self, forward: Forward, slot) -> None:
+        forward.recorders.append(self.recorder)
+        if self.capture:
+            forward.captures.append(self.capture)
+        self.recorder.forward(forward.step)
+        forward.wish = self.wish or forward.wish
+        forward.proof = self.proof or forward.proof
+        self._ahead = _ahead(slot, self.override) if self.override else ""
+
+    def _end_forward(self, wait: bool = False) -> None:
+        if self.override and self.override.dispatcher:
+            self.override.dispatcher.end_forward(wait)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        if now < self._next_show:
+            return
+        # Before the work, which other threads need not repeat.
+        self._next_show = now + SECONDS_BETWEEN_SHOWS
+        self.show()
+        spent = time.perf_counter() - now
+        self._next_show = now + max(SECONDS_BETWEEN_SHOWS, spent * 100)  # at most 1 % of the time
+
+    def _finish(self, state: str) -> None:
+        """Say how the run ended; the outermost tap also writes the reports that will not get their turn."""
+        self.show()
+        try:
+            log.info("node %s: %s", self.node, self.text())
+            if state != "finished" and taps(self._model)[0] is self:
+                for tap in [tap for tap in self._living if tap.recorder.job == self.recorder.job]:
+                    write_unfinished(tap)
+        except Exception:  # what ended the run must come through
+            log.exception("the report of the run failed")
+
+    def text(self) -> str:
+        """The node's status for the current job."""
+        runs = self.recorder.runs
+        counts: Counter = sum((run.counts for run in runs), Counter())
+        return "\n".join([summary(counts, runs[-1].state if runs else ""), *self.notes()])
+
+    def notes(self) -> list[str]:
+        """What other packs' overrides mean for this node, and what it captures."""
+        dispatcher = self.override and self.override.dispatcher
+        notes = [*self._earlier, *(dispatcher.notes if dispatcher else [])]
+        if self.override and self.override.replaced:
+            notes.append(f"replaced the override {self.override.replaced}")
+        if self._ahead:
+            notes.append(self._ahead)
+        elif through := self._through():
+            which = "calls left to the host" if dispatcher else "calls"
+            notes.append(f"{which} go through the override {name_of(through)}")
+        notes += self._graphs.notes(bool(self.override and self.override.dispatcher))
+        return notes + (self.capture.notes(self._graphs.compiled) if self.capture else [])
+
+    def all_notes(self) -> list[str]:
+        """Those of the nodes upstream too, for a report: what one of them found out is about the same calls."""
+        job = self.recorder.job
+        known = [tap for tap in self._upstream if tap.recorder.job == job and not tap._ahead]
+        return list(dict.fromkeys(note for tap in (*known, self) for note in tap.notes()))
+
+    def _through(self):
+        """Another pack's override that takes the calls which this node leaves alone."""
+        left_to = self.override and self.override.leaves and self.override.previous
+        through = self._watch.previous or left_to
+        return None if isinstance(through, Override) else through
+
+    def show(self) -> None:
+        """Bring the node's text and its panel up to date."""
+        server = getattr(PromptServer, "instance", None)
+        if self.node is None or server is None or self._model is None:
+            return
+        try:
+            server.send_progress_text(self.text().translate(QUOTES), self.node)
+            server.send_sync(EVENT, build(self, self.recorder.snapshot()))
+        except Exception:  # a run must not end because its display failed
+            log.exception("node %s could not be brought up to date", self.node)
+
+
+def _ahead(slot, own: Override) -> str:
+    """What it means for a node that another function sits in the slot, empty if it gets its calls."""
+    while isinstance(slot, Override) and slot is not own and not slot.dispatcher:
+        slot = slot.previous
+    if slot is own:
+        return ""
+    if isinstance(slot, Override):
+        return "another Attention Backend after this one decides"
+    if slot is None:
+        return "something after this node took its attention off the model"
+    return f"{name_of(slot)} was wired after this node and is asked first"
+
+
+def _step(sigmas: list[float], sigma: float, last: int | None) -> int | None:
+    """The step of the nearest noise level; where a sampler comes back to a level, the next step of it."""
+    distances = [abs(sigma - known) for known in sigmas]
+    least = min(distances, default=0.0)
+    nearest = [step for step, far in enumerate(distances) if far == least]
+    return next((step for step in nearest if step >= (last or 0)), nearest[0] if nearest else None)
+
+
+def _start_peak(device: torch.device) -> torch.device | None:
+    """Count the peak of memory from here; None where there is none to count."""
+    if device.type != "cuda":
+        return None
+    torch.cuda.reset_peak_memory_stats(device)
+    return device
+
+
+def taps(model: ModelPatcher) -> tuple[Tap, ...]:
+    """The taps of this model, the most upstream first."""
+    return model.get_attachment(KEY) or ()

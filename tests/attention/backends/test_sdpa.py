@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from wanattn.attention.backends import BACKENDS, Refused
+from wanattn.attention.backends.sdpa import _run
+from wanattn.attention.record.evidence import watch
+
+TOGGLES = (
+    "flash_sdp_enabled",
+    "mem_efficient_sdp_enabled",
+    "math_sdp_enabled",
+    "cudnn_sdp_enabled",
+)
+
+
+@pytest.mark.parametrize(
+    ("backend", "facts", "reason"),
+    [
+        ("flash", {"mask": "bool"}, "masked call, kernel takes no mask"),
+        ("flash", {"dtype": torch.float32}, "dtype float32, needs float16 or bfloat16"),
+        ("flash", {"head_dim": 320, "value_dim": 320}, "head_dim 320, needs at most 256"),
+        ("flash", {"value_dim": 64}, "value head_dim 64, needs 128 as the query has"),
+        ("flash", {"device": "mps"}, "FlashAttention does not exist on mps"),
+        ("flash", {"batch": 70000}, "batch 70000, needs at most 32768"),
+        ("efficient", {"device": "cpu"}, "mem-efficient does not exist on cpu"),
+        ("efficient", {"kv_heads": 8}, "8 key heads, needs 40 as the query has"),
+        ("efficient", {"head_dim": 100}, "head_dim 100, needs a multiple of 8"),
+        ("cudnn", {"device": "cpu"}, "cuDNN does not exist on cpu"),
+        ("cudnn", {"dtype": torch.float64}, "dtype float64, needs float16 or bfloat16"),
+    ],
+)
+def test_a_refusal_names_given_and_needed(make_call, make_environment, backend, facts, reason):
+    assert BACKENDS[backend].refusals(make_call(**facts), make_environment()) == [reason]
+
+
+@pytest.mark.parametrize("backend", ["flash", "efficient", "cudnn", "math"])
+def test_every_kernel_accepts_a_wan_call_on_hopper(make_call, make_environment, backend):
+    assert BACKENDS[backend].refusals(make_call(), make_environment()) == []
+
+
+def test_all_reasons_are_given_at_once(make_call, make_environment):
+    call = make_call(dtype=torch.float32, mask="float")
+
+    reasons = BACKENDS["flash"].refusals(call, make_environment((7, 5), flash_built=False))
+
+    assert reasons == [
+        "FlashAttention not compiled into this torch build",
+        "masked call, kernel takes no mask",
+        "dtype float32, needs float16 or bfloat16",
+        "compute capability 7.5, needs 8.0 or newer",
+    ]
+
+
+def test_cudnn_takes_wide_heads_from_hopper_on(make_call, make_environment):
+    call = make_call(head_dim=256, value_dim=256)
+
+    assert BACKENDS["cudnn"].refusals(call, make_environment((9, 0))) == []
+    assert BACKENDS["cudnn"].refusals(call, make_environment((8, 9))) == [
+        "head_dim 256, needs at most 128"
+    ]
+
+
+def test_rocm_has_no_cudnn_and_no_capability(make_call, make_environment):
+    environment = make_environment(None, hip="6.4", cuda=None, cudnn=None)
+
+    assert BACKENDS["cudnn"].refusals(make_call(), environment) == ["cuDNN does not exist on ROCm"]
+    assert BACKENDS["flash"].refusals(make_call(), environment) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize("name", ["flash", "math"])
+@pytest.mark.parametrize("mask", [None, "bool", "float"])
+def test_cpu_kernels_agree_with_float64_within_their_tolerance(tensors, name, dtype, mask):
+    q, k, v = tensors(q_len=96, kv_len=64, dtype=dtype)
+    masks = {
+        "bool": torch.rand(96, 64) > 0.3,
+        "float": torch.randn(96, 64, dtype=dtype),
+        None: None,
+    }
+
+    result = BACKENDS[name].run(q, k, v, masks[mask])
+
+    expected = _attention_in_float64(q, k, v, masks[mask])
+    error = (result.double() - expected).norm() / expected.norm()
+    assert error <= BACKENDS[name].tolerance[dtype]
+
+
+def _attention_in_float64(q, k, v, mask):
+    scores = q.double() @ k.double().mT / q.shape[-1] ** 0.5
+    if mask is not None:
+        scores = (
+            scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        )
+    return scores.softmax(-1) @ v.double()
+
+
+@pytest.mark.parametrize("name", ["flash", "math"])
+def test_the_profiler_sees_the_kernel_that_was_forced(tensors, name):
+    with torch.inference_mode():
+        _, sighting = watch(lambda: BACKENDS[name].run(*tensors()), torch.device("cpu"))
+
+    assert sighting.backends == (name,)
+
+
+def test_grouped_query_attention_repeats_the_key_heads(tensors):
+    q, k, v = tensors(heads=4)
+    k, v = k[:, :2], v[:, :2]
+
+    result = BACKENDS["flash"].run(q, k, v)
+
+    expected = BACKENDS["math"].run(q, k.repeat_interleave(2, 1), v.repeat_interleave(2, 1))
+    torch.testing.assert_close(result, expected)
+
+
+def test_a_kernel_that_torch_does_not_have_is_a_refusal(tensors):
+    with pytest.raises(Refused, match="No viable backend"):
+        _run("efficient", *tensors())
+
+
+def test_threads_get_their_own_kernel_and_the_flags_stay_as_they_were(tensors):
+    before = [getattr(torch.backends.cuda, toggle)() for toggle in TOGGLES]
+    wrong: list[str] = []
+    q, k, v = tensors(q_len=8, head_dim=8)
+
+    def attend(name: str) -> None:
+        for _ in range(1000):
+            outcome = BACKENDS[name].run(q, k, v)
+            known = outcome.grad_fn.name()
+            if ("Flash" in known) != (name == "flash"):
+                wrong.append(f"{name}: {known}")
+
+    for tensor in (q, k, v):
+        tensor.requires_grad_()
+    threads = [threading.Thread(target=attend, args=(name,)) for name in ("flash", "math") * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
+    assert [getattr(torch.backends.cuda, toggle)() for toggle in TOGGLES] == before

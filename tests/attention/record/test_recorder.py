@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import threading
+
+from wanattn.attention.record.record import Record
+from wanattn.attention.record.recorder import Recorder
+
+
+def record(make_call, active="flash", reason="", **facts):
+    return Record(make_call(device="cpu"), "auto", active, "forced", reason, **facts)
+
+
+def test_the_oldest_calls_are_dropped_and_counted(make_call):
+    recorder = Recorder(limit=10)
+
+    for step in range(25):
+        recorder.add(record(make_call, step=step, milliseconds=2.0))
+
+    snapshot = recorder.snapshot()
+    assert [call.step for _, call in snapshot.calls] == list(range(15, 25))
+    assert snapshot.dropped == 15
+    (tally,) = snapshot.rows.values()
+    assert (tally.calls, tally.milliseconds) == (25, 50.0)
+    assert snapshot.counts.total() == 25
+
+
+def test_a_long_run_does_not_grow(make_call):
+    recorder = Recorder(limit=10)
+
+    for _ in range(5000):
+        recorder.add(record(make_call, milliseconds=1.0))
+
+    snapshot = recorder.snapshot()
+    (tally,) = snapshot.rows.values()
+    assert (len(snapshot.calls), len(tally.times)) == (10, 1010)
+    assert (tally.calls, tally.milliseconds) == (5000, 5000.0)
+
+
+def test_runs_of_one_job_are_kept_side_by_side(make_call):
+    recorder = Recorder()
+
+    for _ in range(2):
+        run = recorder.begin("job", steps=4)
+        recorder.add(record(make_call))
+        recorder.end(run, "finished")
+
+    assert [run.number for run in recorder.runs] == [1, 2]
+    assert [number for number, _ in recorder.snapshot().calls] == [1, 2]
+
+
+def test_a_new_job_starts_empty(make_call):
+    recorder = Recorder(limit=1)
+    recorder.begin("first")
+    recorder.add(record(make_call))
+    recorder.add(record(make_call))
+
+    recorder.begin("second")
+
+    snapshot = recorder.snapshot()
+    assert (len(snapshot.runs), snapshot.calls, snapshot.rows, snapshot.dropped) == (1, (), {}, 0)
+
+
+def test_runs_outside_a_job_do_not_pile_up(make_call):
+    recorder = Recorder()
+
+    recorder.begin(None)
+    recorder.begin(None)
+
+    assert len(recorder.runs) == 1
+
+
+def test_steps_are_timed_from_their_first_forward_on():
+    recorder = Recorder()
+    run = recorder.begin("job", steps=2)
+
+    for step in (0, 0, 1, 1):
+        recorder.forward(step)
+    recorder.end(run, "interrupted")
+
+    assert (run.forwards, run.state, len(run.step_seconds())) == (4, "interrupted", 2)
+    assert abs(sum(run.step_seconds()) - (run.seconds - run.step_starts[0])) < 1e-3
+
+
+def test_no_call_is_lost_between_threads(make_call):
+    recorder = Recorder(limit=500)
+    recorder.begin("job")
+
+    def work():
+        for _ in range(1000):
+            recorder.add(record(make_call))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    snapshot = recorder.snapshot()
+    assert (snapshot.counts.total(), snapshot.dropped, len(snapshot.calls)) == (4000, 3500, 500)
+
+
+def test_the_listener_hears_every_call(make_call):
+    heard = []
+    recorder = Recorder(listener=lambda: heard.append(1))
+
+    recorder.add(record(make_call))
+
+    assert heard == [1]

@@ -1,0 +1,81 @@
+"""The payload against its documented schema, which the page's tests read too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from wanattn.attention.choose.policy import Policy
+from wanattn.attention.environment import probe
+from wanattn.attention.report.payload import payload_of
+from wanattn.attention.run.intercept import Intercept
+
+jsonschema = pytest.importorskip("jsonschema", reason="jsonschema not installed")
+
+FIXTURES = Path(__file__).parents[2] / "web" / "fixtures"
+NAMES = ["small", "expert", "running", "large", "hostile", "lying", "idle"]
+
+
+def read(name: str) -> dict:
+    return json.loads((FIXTURES / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def schema():
+    return jsonschema.Draft202012Validator(read("payload.schema"))
+
+
+def faults(schema, payload: dict) -> list[str]:
+    return [f"{error.json_path}: {error.message}" for error in schema.iter_errors(payload)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fixture_follows_the_schema(schema, name):
+    assert faults(schema, read(name)) == []
+
+
+@pytest.mark.parametrize("backend", ["auto", "cudnn", "math", "host"])
+def test_a_real_run_follows_the_schema(schema, tensors, backend):
+    payload = recorded(tensors, backend)
+
+    assert payload["calls"] == 4
+    assert faults(schema, payload) == []
+    assert json.loads(json.dumps(payload, allow_nan=False)) == payload
+
+
+def test_fields_of_a_real_run_are_the_documented_ones(schema, tensors):
+    payload, documented = recorded(tensors, "cudnn"), schema.schema["properties"]
+
+    assert set(payload) == set(documented)
+    for part in ("rows", "runs", "fallbacks", "grid"):
+        assert set(payload[part][0]) == set(documented[part]["items"]["properties"]), part
+
+
+def test_the_schema_notices_a_missing_field(schema):
+    payload = read("small")
+    del payload["rows"][0]["evidence"]
+
+    assert faults(schema, payload) == ["$.rows[0]: 'evidence' is a required property"]
+
+
+def recorded(tensors, backend: str) -> dict:
+    """Four self-attention calls: two steps of two blocks."""
+    q, k, v = tensors()
+    with Intercept(Policy(backend)) as host:
+        run = host.recorder.begin("job", steps=2)
+        for host.forward.step in range(2):
+            host.recorder.forward(host.forward.step)
+            for host.block in range(2):
+                attend(q, k, v)
+        host.recorder.end(run, "finished")
+    environment = {"wanattn": "0.1.0", **probe().facts()}
+    return payload_of(
+        host.recorder.snapshot(), environment, node="12", model={"class": "Wan", "wan": True}
+    )
+
+
+def attend(q, k, v):
+    from torch.nn.functional import scaled_dot_product_attention
+
+    return scaled_dot_product_attention(q, k, v)

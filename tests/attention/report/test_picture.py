@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from wanattn.attention.record.record import Record
+from wanattn.attention.record.recorder import Recorder
+from wanattn.attention.report import picture
+from wanattn.attention.report.payload import payload_of
+
+
+@pytest.fixture
+def payload(make_call):
+    """Two steps of two blocks whose backend has a name that a plotting library could trip over."""
+    recorder = Recorder()
+    recorder.begin("job", steps=2)
+    for step in range(2):
+        for block, active in enumerate(("flash", "pack$a_$ \udce4")):
+            call = make_call(q_len=32760 + block)
+            recorder.add(Record(call, "auto", active, "host", step=step, block=block))
+    return payload_of(recorder.snapshot(), {})
+
+
+def test_the_picture_has_the_colours_of_what_ran(payload):
+    pytest.importorskip("matplotlib", reason="the picture needs matplotlib")
+
+    image = picture.draw(payload)
+
+    assert image.ndim == 4 and image.shape[0] == 1 and image.shape[3] == 3
+    assert image.min() >= 0 and image.max() <= 1
+    flash = torch.tensor([0xE6, 0x9F, 0x00]) / 255
+    assert (image - flash).abs().amax(-1).lt(0.01).sum() > 100
+
+
+def test_without_matplotlib_it_says_so(payload, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+    with pytest.raises(ImportError):
+        picture.draw(payload)
+    image = picture.write_out("The picture needs matplotlib.\nInstall it.")
+    assert image.shape[0] == 1 and image.max() > 0.5

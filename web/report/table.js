@@ -1,0 +1,141 @@
+// @ts-check
+/** @typedef {import("./payload.js").Payload} Payload */
+/** @typedef {import("./payload.js").Row} Row */
+
+import { element, setItems, setText } from "./dom.js";
+import { backendName, count, figure, kind, label, percent, plain, plural, shape } from "./format.js";
+import { swatch } from "./patterns.js";
+import { isFallback, shareOfTime } from "./payload.js";
+
+const MOST_ROWS = 100;
+const LONG = 40;
+const COLUMNS = ["role", "shape", "requested", "active", "evidence", "calls", "ms", "TFLOP/s", "share"];
+const NUMBERS = new Set(["calls", "ms", "TFLOP/s", "share"]);
+const MEANINGS = new Map([
+  ["requested", "what was asked for"],
+  ["active", "what ran"],
+  ["evidence", "how this is known. forced: only that backend was enabled; profiled: the profiler saw it; host: a function of the host or of another pack ran"],
+  ["ms", "median milliseconds of a call"],
+  ["share", "of the time that the model's forwards took"],
+]);
+
+/** The rows of a payload; a row's reasons open under it. */
+export function createTable() {
+  const root = element("section", "rows");
+  const scroll = element("div", "scroll");
+  const table = element("table");
+  const more = element("p", "dim");
+  /** @type {Map<string, ReturnType<typeof createRow>>} */
+  let rows = new Map();
+
+  scroll.tabIndex = 0;
+  scroll.setAttribute("role", "region");
+  scroll.setAttribute("aria-label", "calls by shape and backend");
+  table.append(head());
+  scroll.append(table);
+  root.append(scroll, more);
+
+  /** @param {Payload} payload @param {Map<string, string>} looks */
+  function update(payload, looks) {
+    const kept = new Map();
+    for (const row of payload.rows.slice(0, MOST_ROWS)) {
+      const key = keyOf(row);
+      const view = rows.get(key) ?? createRow();
+      kept.set(key, view);
+      view.update(payload, row, looks.get(row.active) ?? "");
+    }
+    for (const [key, view] of rows) if (!kept.has(key)) view.element.remove();
+    const bodies = [...kept.values()].map((view) => view.element);
+    if (bodies.some((body, position) => table.children[position + 1] !== body)) table.append(...bodies);
+    rows = kept;
+    root.hidden = rows.size === 0;
+    setText(more, payload.rows.length > MOST_ROWS ? `${plural(payload.rows.length - MOST_ROWS, "more row")} in the JSON` : "");
+  }
+
+  return { element: root, update };
+}
+
+/** @param {Row} row */
+function keyOf(row) {
+  return JSON.stringify([row.role, row.batch, row.heads, row.q_len, row.kv_len, row.head_dim, row.dtype, row.mask, row.device, row.requested, row.active]);
+}
+
+function head() {
+  const made = element("thead");
+  const line = element("tr");
+  for (const name of COLUMNS) {
+    const cell = element("th", NUMBERS.has(name) ? "number" : "", name);
+    cell.setAttribute("scope", "col");
+    cell.title = MEANINGS.get(name) ?? "";
+    line.append(cell);
+  }
+  made.append(line);
+  return made;
+}
+
+/** What the profiler saw in a sampled call. @param {Row} row */
+function proof(row) {
+  const operators = (row.operators ?? []).map((name) => `operator ${plain(name)}`);
+  const kernels = (row.kernels ?? []).map((name) => `kernel ${plain(name)}`);
+  return [...operators, ...kernels];
+}
+
+/** One row and its reasons: a tbody of two lines. */
+function createRow() {
+  const body = element("tbody");
+  const line = element("tr");
+  const cells = COLUMNS.map((name) => element("td", NUMBERS.has(name) ? "number" : ""));
+  const [role, facts, requested, active, evidence, ...numbers] = cells;
+  const size = element("span", "size");
+  const sort = element("span");
+  const mark = element("span");
+  const button = /** @type {HTMLButtonElement} */ (element("button", "why"));
+  const reasons = element("tr", "reasons");
+  const place = /** @type {HTMLTableCellElement} */ (element("td"));
+  const list = element("ul");
+
+  line.append(...cells);
+  facts.append(size, sort);
+  active.append(mark, button);
+  place.colSpan = COLUMNS.length;
+  place.append(list);
+  reasons.append(place);
+  reasons.hidden = true;
+  button.type = "button";
+  body.append(line, reasons);
+  button.addEventListener("click", () => open(reasons.hidden));
+
+  /** @param {boolean} whether */
+  function open(whether) {
+    reasons.hidden = !whether;
+    button.setAttribute("aria-expanded", String(whether));
+  }
+
+  /** @param {Payload} payload @param {Row} row @param {string} look */
+  function update(payload, row, look) {
+    const fallback = isFallback(payload, row);
+    const contradicted = row.mismatch;
+    const share = shareOfTime(payload, row);
+    setText(role, label(row.role));
+    setText(size, shape(row));
+    setText(sort, kind(row));
+    setText(requested, backendName(row.requested));
+    if (mark.dataset.look !== look) mark.replaceChildren(swatch(look), element("span"));
+    mark.dataset.look = look;
+    setText(/** @type {Element} */ (mark.lastElementChild), `${fallback ? "⚠ " : ""}${backendName(row.active)}`);
+    mark.className = fallback ? "ran warning" : "ran";
+    setText(evidence, `${contradicted ? "✕ " : ""}${label(row.evidence)}`);
+    evidence.classList.toggle("alarm", contradicted);
+    for (const cell of cells) cell.classList.toggle("long", (cell.textContent ?? "").length > LONG);
+    const texts = [count(row.calls), figure(row.milliseconds), figure(row.tflops), share == null ? "–" : percent(share, 1)];
+    numbers.forEach((cell, position) => setText(cell, texts[position]));
+    const told = [...row.reasons.map(plain), ...proof(row)];
+    setItems(list, told);
+    button.hidden = told.length === 0;
+    setText(button, row.reasons.length ? "why?" : "proof");
+    button.setAttribute("aria-label", `${row.reasons.length ? "why" : "proof of"} ${backendName(row.active)}`);
+    open(!reasons.hidden && told.length > 0);
+  }
+
+  return { element: body, update };
+}

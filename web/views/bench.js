@@ -1,0 +1,111 @@
+// @ts-check
+/**
+ * @typedef {{backend: string, active: string, exact: boolean, ms: number | null, low: number | null, high: number | null,
+ *   spread: number | null, rounds: number, speedup: number | null, verdict: string, tflops: number | null, share: number | null,
+ *   error: number | null, peak_gib: number | null, reason: string, kept: boolean}} Result
+ * @typedef {{title: string, part: string, model: string, size: string, frames: number, dtype: string,
+ *   heads: number | null, q_len: number | null, kv_len: number | null, rows: Result[]}} Place
+ * @typedef {{schema: number, node: string | null, state: string, environment: Record<string, string | number | null>,
+ *   baseline: string, places: Place[], answer: string, text: string, notes: string[]}} Bench
+ */
+
+import { createBars, refusals } from "./bars.js";
+import { createButtons } from "../report/buttons.js";
+import { looksOf } from "../report/cells.js";
+import { element, setItems, setText } from "../report/dom.js";
+import { environmentLine, plain, plural, state } from "../report/format.js";
+import { installStyle, watchTone } from "../report/style.js";
+import { createUpdater } from "../report/updater.js";
+
+/** @type {Bench} */
+const EMPTY = Object.freeze({ schema: 1, node: null, state: "idle", environment: {}, baseline: "", places: [], answer: "", text: "", notes: [] });
+
+/** A payload in which nothing is missing. @param {any} received @returns {Bench} */
+export function completeBench(received) {
+  const parts = Object.entries(EMPTY).map(([name, empty]) => [name, received?.[name] ?? empty]);
+  return { ...received, ...Object.fromEntries(parts) };
+}
+
+/** How far it is. @param {Bench} bench */
+export function measuredSoFar(bench) {
+  const rows = bench.places.flatMap((place) => place.rows);
+  const timed = rows.filter((row) => row.ms != null).length;
+  return rows.length ? `${timed} of ${plural(rows.length, "row")} measured` : "";
+}
+
+/** What stands above the bars: the answer's first sentence and the rest of it. @param {Bench} bench @returns {[string, string]} */
+export function benchHeadline(bench) {
+  const [, first, rest] = plain(bench.answer).match(/^(.*?[.])\s+([A-Z].*)$/) ?? [];
+  if (bench.answer) return [first ?? plain(bench.answer), rest ?? ""];
+  if (bench.state === "running") return ["measuring", ""];
+  if (bench.state === "failed" && bench.notes.length) return [plain(bench.notes[bench.notes.length - 1]), ""];
+  if (bench.places.length) return [bench.state === "interrupted" ? "stopped before anything was measured" : "nothing could be measured", ""];
+  return [plain(bench.notes[0]) || "queue the workflow to measure", ""];
+}
+
+/**
+ * The live view of a benchmark.
+ * @returns {{element: HTMLElement, update: (payload: any) => void, dispose: () => void}}
+ */
+export function createBench() {
+  const root = element("div", "wanattn bench");
+  const head = element("header");
+  const line = element("div", "state");
+  const [sign, word, done] = [element("span", "sign"), element("b"), element("span", "dim")];
+  const title = element("div", "headline");
+  const rest = element("p");
+  const places = element("div", "places");
+  const refused = element("ul", "rest dim");
+  const machine = element("p", "machine dim");
+  const notes = element("ul", "unseen dim");
+  const buttons = createButtons(() => updater.latest(), (/** @type {Bench} */ bench) => bench.text);
+  /** @type {ReturnType<typeof createBars>[]} */
+  const views = [];
+
+  installStyle();
+  sign.setAttribute("aria-hidden", "true");
+  line.setAttribute("role", "status");
+  title.setAttribute("role", "heading");
+  title.setAttribute("aria-level", "3");
+  line.append(sign, word, done);
+  head.append(line, title, rest);
+  root.append(head, places, refused, machine, notes, buttons);
+  const stopWatching = watchTone(root);
+  const updater = createUpdater(root, draw);
+  updater.update(completeBench(null));
+
+  /** @param {Bench} bench */
+  function draw(bench) {
+    const now = state(bench);
+    const [headline, more] = benchHeadline(bench);
+    head.dataset.state = bench.state;
+    setText(sign, now.sign);
+    setText(word, now.word);
+    setText(done, measuredSoFar(bench));
+    setText(title, headline);
+    setText(rest, more);
+    drawPlaces(bench);
+    setItems(refused, refusals(bench.places));
+    setText(machine, environmentLine(bench));
+    setItems(notes, bench.notes.map(plain).filter((note) => note !== headline));
+    buttons.hidden = bench.places.length === 0;
+  }
+
+  /** @param {Bench} bench */
+  function drawPlaces(bench) {
+    const looks = looksOf(bench.places.flatMap((place) => place.rows.map((row) => row.backend)));
+    while (views.length > bench.places.length) views.pop()?.element.remove();
+    while (views.length < bench.places.length) {
+      views.push(createBars());
+      places.append(views[views.length - 1].element);
+    }
+    bench.places.forEach((place, position) => views[position].update(place, looks));
+  }
+
+  function dispose() {
+    stopWatching();
+    updater.dispose();
+  }
+
+  return { element: root, update: (payload) => updater.update(completeBench(payload)), dispose };
+}
