@@ -1,15 +1,14 @@
 """Attention backends for PyTorch video models: choose one, run it, and know what ran. Knows nothing of ComfyUI."""
 
 from .backends import BACKENDS, Backend
-from .call import Call
+from .call import Call, Inputs
 from .choose.policy import Choice, NoBackend, Policy
 from .environment import Environment, probe
 from .record.record import Record
 from .record.recorder import Recorder
 from .run.dispatch import Dispatcher
-from .run.forward import Forward
+from .run.forward import Forward, Place
 from .run.intercept import Intercept
-from .run.observer import Observer
 
 __all__ = [
     "BACKENDS",
@@ -19,9 +18,10 @@ __all__ = [
     "Dispatcher",
     "Environment",
     "Forward",
+    "Inputs",
     "Intercept",
     "NoBackend",
-    "Observer",
+    "Place",
     "Policy",
     "Record",
     "Recorder",

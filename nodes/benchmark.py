@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import time
 
 import comfy.model_management
 import comfy.utils
 from comfy.model_management import InterruptProcessingException
 from comfy_api.v0_0_2 import io
-from server import PromptServer
 
 from ..attention.report.picture import write_out
 from ..bench.results import chart, table
 from ..bench.results.payload import Kept, payload
 from ..bench.results.row import Results
+from .host.display import Display
 from .host.measuring import BASELINE, Wish, environment_of, measure
 
 EVENT = "wanattn.bench"
-SECONDS_BETWEEN_SHOWS = 0.2
 PARTS = 1000  # of the progress bar
 MOST_LETTERS = 1000  # of a sentence, which may quote what was typed in
 FRAMES_TIP = "Lengths of the video, each 4n+1: 81, or 25,49,81 to see how it grows. A number can be wired to it."
@@ -165,9 +163,9 @@ class Panel:
         self.state = "running"
         self.kept: Kept = ()
         self._node = node
+        self._display = Display(node, EVENT, lambda: (self.payload(), ""))
         self._bar: comfy.utils.ProgressBar | None = None
         self._total = self._done = 0.0
-        self._next_show = 0.0
         self._doing = ""
 
     @property
@@ -187,9 +185,7 @@ class Panel:
     def _step(self) -> None:
         if self._bar is not None:
             self._bar.update_absolute(min(PARTS, round(PARTS * self._done / self._total)))
-        if time.perf_counter() >= self._next_show:
-            self.show()
-            self._next_show = time.perf_counter() + SECONDS_BETWEEN_SHOWS
+        self._display.tick()
         comfy.model_management.throw_exception_if_processing_interrupted()
 
     def text(self) -> str:
@@ -206,13 +202,7 @@ class Panel:
         return table.answer(self.results) if timed else ""
 
     def show(self) -> None:
-        server = getattr(PromptServer, "instance", None)
-        if self._node is None or server is None:
-            return
-        try:
-            server.send_sync(EVENT, self.payload())
-        except Exception:  # a measurement must not end because its display failed
-            log.exception("node %s could not be brought up to date", self._node)
+        self._display.show()
 
 
 def picture(panel: Panel):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import pytest
 import torch
-from wanattn.attention.call import Call
+from wanattn.attention.call import Call, Inputs
 from wanattn.attention.environment import Environment, Gpu
+from wanattn.attention.run.forward import Place
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", (9, 0), 80 * 2**30)
 CUDA = Environment(
@@ -45,3 +47,15 @@ def tensors():
         ]
 
     return make
+
+
+def attend(dispatcher, tensors, forward, block=0, leave=None, fickle=False, **facts):
+    """One call of [batch, heads, tokens, head_dim] through a dispatcher; `leave` runs it where it is left alone."""
+    inputs = Inputs(*tensors)
+    role = forward.role(inputs.q.shape[2], inputs.k.shape[2], block)
+    back = functools.partial(leave or _nobody, *inputs[:3])
+    return dispatcher.run(inputs, Place(role, block, fickle=fickle, **facts), forward, back)
+
+
+def _nobody(*tensors):
+    raise AssertionError("a call that is chosen for must not be left alone")

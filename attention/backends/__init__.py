@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import process
 from .backend import Backend, Refused
 from .flash import FA2, FA3, FA4, TORCH_FA3, TORCH_FA4
 from .fp8 import FA3_FP8
@@ -26,4 +27,4 @@ def register(backend: Backend) -> None:
     BACKENDS[backend.name] = backend
 
 
-__all__ = ["BACKENDS", "KERNELS", "Backend", "Kernel", "Refused", "register"]
+__all__ = ["BACKENDS", "KERNELS", "Backend", "Kernel", "Refused", "process", "register"]

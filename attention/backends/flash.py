@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
-import threading
 
 import torch
 
 from ..call import Call
 from ..environment import Environment
+from . import process
 from .kernel import kernel
 from .limits import Limits
 from .packages import Package, pip
-from .sdpa import FLASH
-
-_swap_lock = threading.Lock()
 
 
 def _load_fa2():
@@ -130,19 +127,8 @@ def _load_swap(impl: str):
 
 
 def _attend_swapped(impl: str, q, k, v, mask, scale) -> torch.Tensor:
-    """The swap belongs to the whole process, so what was active before is put back after the call."""
-    from torch.nn import attention
-
-    with _swap_lock:
-        before = attention.current_flash_attention_impl()
-        try:
-            attention.activate_flash_attention_impl(impl)
-            return FLASH.run(q, k, v, mask, scale)
-        finally:
-            if before:
-                attention.activate_flash_attention_impl(before)
-            else:
-                attention.restore_flash_attention_impl(_raise_warn=False)
+    with process.swapped(impl):
+        return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
 
 
 def _run_swapped(function, q, k, v, mask, scale) -> torch.Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 
@@ -15,7 +16,7 @@ from .backend import Backend
 from .limits import Limits
 from .packages import Package
 
-EXACT = {torch.float16: 5e-3, torch.bfloat16: 1e-2}
+EXACT = MappingProxyType({torch.float16: 5e-3, torch.bfloat16: 1e-2, torch.float32: 1e-4})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ def kernel(
     limits: Limits,
     package: Package,
     run: Callable[..., torch.Tensor],
-    tolerance: dict[torch.dtype, float] | None = None,
+    tolerance: Mapping[torch.dtype, float] | None = None,
     also: Callable[[Call, Environment], list[str]] | None = None,
     note: str = "",
 ) -> Kernel:

@@ -1,21 +1,24 @@
-"""torch's scaled_dot_product_attention, one kernel at a time."""
+"""torch's scaled_dot_product_attention, one kernel at a time, each called by the name of its operator.
+
+The switches of torch.backends.cuda belong to the whole process, so none is touched where the operator exists.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import functools
-import threading
-import warnings
+import math
 
 import torch
 import torch.nn.functional as F
 from torch.backends import cuda
 
-from ..call import Call
+from ..call import Call, Inputs
 from ..environment import Environment
-from .backend import Backend, Refused
+from . import process
+from .backend import Backend
+from .limits import HALF, Limits, same_value_dim
 
-HALF = (torch.float16, torch.bfloat16)
 TOLERANCE = {
     torch.float64: 1e-6,
     torch.float32: 1e-4,
@@ -23,117 +26,134 @@ TOLERANCE = {
     torch.bfloat16: 1e-2,
 }
 LARGEST_BATCH = 2**15  # fused CUDA kernels give wrong results or errors a little above
-# What torch's sdpa_kernel sets, without the cost of its context manager.
-SWITCHES = {
-    "flash": (cuda.flash_sdp_enabled, cuda.enable_flash_sdp),
-    "efficient": (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp),
-    "cudnn": (cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp),
-    "math": (cuda.math_sdp_enabled, cuda.enable_math_sdp),
+MASK_MULTIPLE = 8  # keys of a mask that kernels read in whole vectors
+FLASH_LIMITS = Limits("FlashAttention", max_batch=LARGEST_BATCH, rocm=True)
+EFFICIENT_LIMITS = Limits(
+    "mem-efficient",
+    dtypes=(*HALF, torch.float32),
+    oldest=(5, 0),
+    max_head_dim=2**16,
+    multiple_float32=4,
+    max_batch=LARGEST_BATCH,
+    masks=True,
+    grouped=False,
+    values=True,
+    rocm=True,
+)
+CUDNN_LIMITS = Limits("cuDNN", max_head_dim=128, max_batch=LARGEST_BATCH, masks=True, values=True)
+WIDE_CUDNN_LIMITS = dataclasses.replace(CUDNN_LIMITS, max_head_dim=256)  # from Hopper on
+CPU_LIMITS = Limits("FlashAttention", dtypes=(*HALF, torch.float32, torch.float64))
+GATES = {
+    "flash": (cuda.can_use_flash_attention, cuda.flash_sdp_enabled),
+    "efficient": (cuda.can_use_efficient_attention, cuda.mem_efficient_sdp_enabled),
+    "cudnn": (cuda.can_use_cudnn_attention, cuda.cudnn_sdp_enabled),
 }
-# The switches belong to the whole process: two threads at them at once leave them wrong for good.
-_flags = threading.Lock()
+aten = torch.ops.aten
 
 
-def _run(kernel: str, q, k, v, mask=None, scale=None) -> torch.Tensor:
-    try:
-        return _attend(kernel, q, k, v, mask, scale)
-    except RuntimeError as error:
-        if "No available kernel" not in str(error) and "No viable backend" not in str(error):
-            raise
-        raise Refused(_torch_reasons(kernel, q, k, v, mask, scale) or [str(error)]) from error
+def _flash(q, k, v, mask=None, scale=None) -> torch.Tensor:
+    if q.device.type == "cpu":
+        bias = _bias(mask, q)
+        return aten._scaled_dot_product_flash_attention_for_cpu(
+            q, k, v, attn_mask=bias, scale=scale
+        )[0]
+    with process.LOCK:  # torch's swap of this kernel holds for every thread
+        return aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
 
 
-def _attend(kernel: str, q, k, v, mask, scale) -> torch.Tensor:
-    grouped = {"enable_gqa": True} if k.shape[1] != q.shape[1] else {}
-    with _flags:
-        before = [enabled() for enabled, _ in SWITCHES.values()]
-        for name, (_, enable) in SWITCHES.items():
-            enable(name == kernel)
-        try:
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, **grouped)
-        finally:
-            for (_, enable), was in zip(SWITCHES.values(), before, strict=True):
-                enable(was)
+def _efficient(q, k, v, mask=None, scale=None) -> torch.Tensor:
+    bias = _bias(mask, q)
+    bias = None if bias is None else bias.expand(*q.shape[:3], k.shape[2])
+    return aten._scaled_dot_product_efficient_attention(
+        q, k, v, bias, _trained(q, k, v), scale=scale
+    )[0]
 
 
-def _torch_reasons(kernel: str, q, k, v, mask, scale) -> list[str]:
-    """Ask again, now listening: torch says why it refuses in warnings."""
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
-        with contextlib.suppress(RuntimeError):
-            _attend(kernel, q, k, v, mask, scale)
-    sentences = [str(warning.message).partition(" (Triggered internally")[0] for warning in heard]
-    return [text.strip().rstrip(".") for text in sentences if "kernel not used because" not in text]
+def _cudnn(q, k, v, mask=None, scale=None) -> torch.Tensor:
+    bias = _bias(mask, q)
+    return aten._scaled_dot_product_cudnn_attention(q, k, v, bias, _trained(q, k, v), scale=scale)[
+        0
+    ]
 
 
-def _dtype(call: Call, allowed: tuple[torch.dtype, ...]) -> list[str]:
-    if call.dtype in allowed:
-        return []
-    names = " or ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
-    return [f"dtype {call.dtype_name}, needs {names}"]
+def _math(q, k, v, mask=None, scale=None) -> torch.Tensor:
+    grouped = k.shape[1] != q.shape[1]
+    if q.device.type not in ("cpu", "cuda"):  # torch has no other kernel there
+        return F.scaled_dot_product_attention(q, k, v, mask, scale=scale, enable_gqa=grouped)
+    bias = _bias(mask, q)
+    return aten._scaled_dot_product_attention_math(q, k, v, bias, scale=scale, enable_gqa=grouped)[
+        0
+    ]
 
 
-def _capability(call: Call, environment: Environment, needed: tuple[int, int]) -> list[str]:
-    found = environment.capability(call.device)
-    if found is None or found >= needed:  # ROCm has no such number; torch decides there
-        return []
-    return [f"compute capability {found[0]}.{found[1]}, needs {needed[0]}.{needed[1]} or newer"]
+def _bias(mask: torch.Tensor | None, q: torch.Tensor) -> torch.Tensor | None:
+    """What the operators add to the scores, as SDPA makes it of a mask of booleans."""
+    if mask is None or mask.dtype != torch.bool:
+        return mask
+    return torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -math.inf)
 
 
-def _head_dim(call: Call, limit: int, multiple: int = 1) -> list[str]:
-    reasons = []
-    if call.head_dim > limit:
-        reasons.append(f"head_dim {call.head_dim}, needs at most {limit}")
-    if call.head_dim % multiple:
-        reasons.append(f"head_dim {call.head_dim}, needs a multiple of {multiple}")
+def _trained(*tensors: torch.Tensor) -> bool:
+    """Whether a backward pass may come, which needs the log-sum-exp."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def gate(kernel: str, inputs: Inputs) -> list[str]:
+    """What speaks against these tensors and no fact of a `Call` tells: the operators skip SDPA's own checks."""
+    reasons = _unreadable(inputs)
+    if not reasons and inputs.q.is_cuda and kernel in GATES:
+        reasons += _masked(kernel, inputs) or _own_check(kernel, inputs)
     return reasons
 
 
-def _batch(call: Call) -> list[str]:
-    if call.batch <= LARGEST_BATCH:
-        return []
-    return [f"batch {call.batch}, needs at most {LARGEST_BATCH}"]
+def _unreadable(inputs: Inputs) -> list[str]:
+    """Without a token the kernel of a CPU ends the process; in another layout it computes nonsense."""
+    if not (inputs.q.shape[2] and inputs.k.shape[2]):
+        return [f"{inputs.q.shape[2]} queries and {inputs.k.shape[2]} keys, needs at least 1 each"]
+    strides = [tensor.stride(3) for tensor in inputs[:3]]
+    if strides != [1, 1, 1]:
+        return [f"head_dim with strides {strides} in memory, needs 1 in query, key and value"]
+    return []
 
 
-def _same_value_dim(call: Call) -> list[str]:
-    if call.value_dim == call.head_dim:
+def _masked(kernel: str, inputs: Inputs) -> list[str]:
+    keys = inputs.k.shape[2]
+    if inputs.mask is None or keys % MASK_MULTIPLE == 0:
         return []
-    return [f"value head_dim {call.value_dim}, needs {call.head_dim} as the query has"]
+    return [f"mask over {keys} keys, needs a multiple of {MASK_MULTIPLE}"]
+
+
+def _own_check(kernel: str, inputs: Inputs) -> list[str]:
+    """It also asks torch's switches, which another thread may be turning: its no counts only where they are on."""
+    can_use, enabled = GATES[kernel]
+    q, k, v, mask, _ = inputs
+    facts = cuda.SDPAParams(q, k, v, mask, 0.0, False, k.shape[1] != q.shape[1])
+    if not enabled() or can_use(facts) or not enabled():
+        return []
+    return ["torch's own check refuses this call"]
 
 
 def flash_refusals(call: Call, environment: Environment) -> list[str]:
     if call.device_type == "cpu":
-        return _same_value_dim(call) + _dtype(call, (*HALF, torch.float32, torch.float64))
-    if call.device_type != "cuda":
-        return [f"FlashAttention does not exist on {call.device_type}"]
-    reasons = (
-        [] if environment.flash_built else ["FlashAttention not compiled into this torch build"]
-    )
-    if call.mask != "none":
-        reasons.append("masked call, kernel takes no mask")
-    reasons += _dtype(call, HALF) + _capability(call, environment, (8, 0)) + _batch(call)
-    return reasons + _head_dim(call, 256) + _same_value_dim(call)
+        return same_value_dim(call) + CPU_LIMITS.dtype(call)
+    built = call.device_type != "cuda" or environment.flash_built
+    missing = [] if built else ["FlashAttention not compiled into this torch build"]
+    return missing + FLASH_LIMITS.refusals(call, environment)
 
 
 def efficient_refusals(call: Call, environment: Environment) -> list[str]:
-    if call.device_type != "cuda":
-        return [f"mem-efficient does not exist on {call.device_type}"]
-    reasons = _dtype(call, (*HALF, torch.float32)) + _batch(call)
-    if call.dtype == torch.bfloat16:
-        reasons += _capability(call, environment, (8, 0))
-    if call.kv_heads != call.heads:
-        reasons.append(f"{call.kv_heads} key heads, needs {call.heads} as the query has")
-    return reasons + _head_dim(call, 2**16, 8 if call.dtype in HALF else 4)
+    found = environment.capability(call.device)
+    if call.dtype == torch.bfloat16 and found and found < (8, 0):
+        return ["dtype bfloat16, needs float16 or float32 below compute capability 8.0"]
+    return EFFICIENT_LIMITS.refusals(call, environment)
 
 
 def cudnn_refusals(call: Call, environment: Environment) -> list[str]:
-    if call.device_type != "cuda" or environment.hip:
-        return [f"cuDNN does not exist on {'ROCm' if environment.hip else call.device_type}"]
-    if environment.cudnn is None:
+    there = call.device_type == "cuda" and not environment.hip
+    if there and environment.cudnn is None:
         return ["cuDNN not found by torch"]
-    reasons = _dtype(call, HALF) + _capability(call, environment, (8, 0)) + _batch(call)
     hopper = (environment.capability(call.device) or (0, 0)) >= (9, 0)
-    return reasons + _head_dim(call, 256 if hopper else 128, 8)
+    return (WIDE_CUDNN_LIMITS if hopper else CUDNN_LIMITS).refusals(call, environment)
 
 
 def math_refusals(call: Call, environment: Environment) -> list[str]:
@@ -149,11 +169,19 @@ def math_refusals(call: Call, environment: Environment) -> list[str]:
     ]
 
 
-def _backend(name: str, label: str, refusals) -> Backend:
-    return Backend(name, label, refusals, functools.partial(_run, name), TOLERANCE)
+def _backend(name: str, label: str, refusals, run, *operators: str) -> Backend:
+    """Where this torch lacks an operator, its switches choose the kernel."""
+    known = all(hasattr(aten, f"_scaled_dot_product_{operator}") for operator in operators)
+    run = run if known else functools.partial(process.switched, name)
+    gated = None if name == "math" else functools.partial(gate, name)
+    return Backend(name, label, refusals, run, TOLERANCE, gate=gated)
 
 
-FLASH = _backend("flash", "FlashAttention", flash_refusals)
-EFFICIENT = _backend("efficient", "mem-efficient", efficient_refusals)
-CUDNN = _backend("cudnn", "cuDNN", cudnn_refusals)
-MATH = _backend("math", "math", math_refusals)
+FLASH = _backend(
+    "flash", "FlashAttention", flash_refusals, _flash, "flash_attention", "flash_attention_for_cpu"
+)
+EFFICIENT = _backend(
+    "efficient", "mem-efficient", efficient_refusals, _efficient, "efficient_attention"
+)
+CUDNN = _backend("cudnn", "cuDNN", cudnn_refusals, _cudnn, "cudnn_attention")
+MATH = _backend("math", "math", math_refusals, _math, "attention_math")

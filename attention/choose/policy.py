@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from ..backends import BACKENDS, Backend, Kernel
 from ..call import Call
@@ -16,6 +17,16 @@ PRECISIONS = ("exact", "allow approximate")
 EXACT_KERNELS = ("fa3", "fa4", "fa2", "xformers")  # torch's swaps run the same code with a detour
 PROTECTED = "the model asks for full precision in these calls"
 APPROXIMATE_KERNELS = ("fa3_fp8", "sage3", "sage", "int8")
+
+
+def _passed_back(*tensors: object) -> NoReturn:
+    raise TypeError("calls that are left alone go back to who made them")
+
+
+HOST = Backend("host", "left alone", lambda call, environment: [], _passed_back, {})
+CHOOSABLE = ("cpu", "cuda", "mps")  # where torch lets one choose its kernel
+COMPARED = ("cpu", "cuda")  # where `auto` has something to choose from
+NOT_BY_ONE = "torch's kernels cannot be chosen one by one on {}"
 
 
 def wishes() -> tuple[str, ...]:
@@ -92,32 +103,47 @@ def auto_order(call: Call, environment: Environment) -> tuple[str, ...]:
     return ("flash", "cudnn", "efficient", "math")
 
 
-def installed(call: Call, names: Sequence[str]) -> tuple[str, ...]:
+def installed(
+    call: Call, names: Sequence[str], backends: Mapping[str, Backend] = BACKENDS
+) -> tuple[str, ...]:
     """Those optional kernels whose package loads; on a device without any, none is imported."""
     if call.device_type != "cuda":
         return ()
-    kernels = (BACKENDS[name] for name in names)
+    kernels = (backends[name] for name in names)
     return tuple(k.name for k in kernels if isinstance(k, Kernel) and not k.absence)
 
 
-def candidates(call: Call, environment: Environment, policy: Policy) -> tuple[str, ...]:
+def candidates(
+    call: Call,
+    environment: Environment,
+    policy: Policy,
+    backends: Mapping[str, Backend] = BACKENDS,
+) -> tuple[str, ...]:
+    """The names in the order in which they are asked; none where calls are left alone."""
     order = auto_order(call, environment)
+    if policy.backend == "host":
+        return ()
     if policy.backend == "auto":
-        extra = installed(call, EXACT_KERNELS)
+        extra = installed(call, EXACT_KERNELS, backends)
         if policy.precision == "allow approximate":
-            extra += installed(call, APPROXIMATE_KERNELS)
+            extra += installed(call, APPROXIMATE_KERNELS, backends)
         return (*extra, *order)
     if policy.on_refusal == "stop":
         return (policy.backend,)
     return (policy.backend, *(name for name in order if name != policy.backend))
 
 
-def eligible(call: Call, environment: Environment, policy: Policy) -> tuple[Backend, ...]:
+def eligible(
+    call: Call,
+    environment: Environment,
+    policy: Policy,
+    known: Mapping[str, Backend] = BACKENDS,
+) -> tuple[Backend, ...]:
     """The candidates that do not refuse the call: what `auto` measures.
 
     On a GPU math is left out where a fused kernel can run: it cannot win, and writes down the whole score matrix.
     """
-    backends = [BACKENDS[name] for name in candidates(call, environment, policy)]
+    backends = [known[name] for name in candidates(call, environment, policy, known)]
     able = [backend for backend in backends if not _refusals(backend, call, environment)]
     if call.device_type == "cuda" and len(able) > 1:
         able = [backend for backend in able if backend.name != "math"]
@@ -130,21 +156,38 @@ def choose(
     policy: Policy,
     failed: Mapping[str, tuple[str, ...]] | None = None,
     measured: Mapping[str, Measurement] | None = None,
+    backends: Mapping[str, Backend] = BACKENDS,
 ) -> Choice:
     """Take the first candidate that does not refuse. `failed` holds backends that broke while running.
 
-    `auto` asks the measured ones first, the fastest before the others.
+    `auto` asks the measured ones first, the fastest before the others. HOST is chosen where the user wants it, and
+    where nothing else can be.
     """
+    if policy.backend == "host":
+        return Choice(HOST)
+    if reason := unchoosable(call.device_type, policy):
+        return Choice(HOST, (Rejection(policy.backend, (reason,)),))
     rejected = []
     measured = measured or {}
-    for name in _by_speed(candidates(call, environment, policy), measured):
-        backend = BACKENDS[name]
+    for name in _by_speed(candidates(call, environment, policy, backends), measured):
+        backend = backends[name]
         reasons = (failed or {}).get(name) or _refusals(backend, call, environment)
         reasons = reasons or _doubts(backend, measured.get(name), policy)
         if not reasons:
             return Choice(backend, tuple(rejected))
         rejected.append(Rejection(name, tuple(reasons)))
     return Choice(None, tuple(rejected))
+
+
+def unchoosable(device: str, policy: Policy) -> str:
+    """Why calls on a device of this type are left alone, empty where they are not.
+
+    A named backend that must run or stop the run gets its say on any.
+    """
+    if policy.backend == "auto" and device in set(CHOOSABLE) - set(COMPARED):
+        return f"auto has nothing to choose from on {device}"
+    stops = policy.on_refusal == "stop" and policy.backend != "auto"
+    return "" if device in CHOOSABLE or stops else NOT_BY_ONE.format(device)
 
 
 def _refusals(backend: Backend, call: Call, environment: Environment) -> Sequence[str]:

@@ -11,6 +11,8 @@ def name_of(function: Callable) -> str:
     if name.startswith("attention_"):
         return name.removeprefix("attention_")
     module = getattr(function, "__module__", None) or type(function).__module__
+    if module.partition(".")[0] == "torch":
+        return name
     # ComfyUI loads a pack under the path of its folder, which is nobody's business.
     folder = module.replace("\\", "/").rpartition("/")[2]
     return f"{folder.rpartition('.')[2]}.{name}".replace("<locals>.", "")

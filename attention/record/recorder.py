@@ -37,6 +37,10 @@ class Run:
     def calls(self) -> int:
         return self.counts.total()
 
+    def copy(self) -> Run:
+        starts, counts = dict(self.step_starts), self.counts.copy()
+        return dataclasses.replace(self, step_starts=starts, counts=counts)
+
     def step_seconds(self) -> list[float]:
         edges = [*sorted(self.step_starts.values()), self.seconds]
         return [round(end - start, 4) for start, end in itertools.pairwise(edges)]
@@ -156,7 +160,8 @@ class Recorder:
             rows = {key: tally.copy() for key, tally in self._dropped_rows.items()}
             for _, record in self._calls:
                 _tally(rows, record)
-            return Snapshot(tuple(self.runs), tuple(self._calls), rows, self._dropped)
+            runs = tuple(run.copy() for run in self.runs)
+            return Snapshot(runs, tuple(self._calls), rows, self._dropped)
 
 
 def _tally(rows: dict[tuple, Tally], record: Record) -> Tally:

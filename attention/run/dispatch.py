@@ -1,39 +1,68 @@
-"""The way every attention call takes: choose a backend, run it, record what happened."""
+"""The way every attention call takes: choose who runs it, have it run, record what happened."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
-from .. import failure
-from ..backends import Refused
+from ..backends import BACKENDS, Backend
 from ..call import Call, Inputs
 from ..choose.measurements import Measurements
-from ..choose.plan import Plan
-from ..choose.policy import Choice, NoBackend, Policy, choose, eligible
+from ..choose.plan import Plan, Plans, capturing
+from ..choose.policy import HOST, NoBackend, Policy
 from ..choose.rules import Rule, Rulings, check
 from ..choose.timings import Timings
-from ..choose.tuner import describe
 from ..environment import Environment, probe
 from ..record import evidence
+from ..record.name import name_of
 from ..record.record import Record, Sighting
 from .finite import Guard, Suspect
-from .forward import Forward
+from .forward import Forward, Place
 
 UNPLACED = "calls without a block number were met: rules that name blocks do not apply to them"
 log = logging.getLogger("wanattn")
 
 
+@dataclass(slots=True)
+class Kind:
+    """Calls that differ in nothing that decides. `asked` is the backend that is told to be asked for, `left_to` the
+    name of the function that runs those which are left alone, `remark` why they are."""
+
+    plan: Plan
+    asked: str
+    left_to: str
+    remark: str
+    sighting: Sighting | None = None
+    active: str = ""
+    evidence: str = ""
+    reason: str = ""
+    watched: bool = False
+
+    def settle(self) -> None:
+        """Take over what the plan says now."""
+        choice = self.plan.choice
+        left = choice.backend is HOST
+        self.active = self.left_to if left else choice.backend.name if choice.backend else ""
+        self.evidence = "host" if left else "forced"
+        self.reason = "; ".join(filter(None, (choice.reason, self.plan.remark, self.remark)))
+        self.watched = not left and choice.backend is not None and not choice.backend.exact
+        self.sighting = None
+
+
 class Dispatcher:
     """Runs calls under one policy, with another backend where a rule says so.
 
-    Decisions are kept by kind of call until `reset`. `blocks` is how many the model has, for the rules.
-    `timings_of` gives the timings of a device, which `auto` reads and adds to; without it nothing is measured.
-    `notes` holds a sentence for each thing that was found out, `warnings` those that tell of a spoiled output.
+    Decisions are kept by kind of call until `reset`. `blocks` is how many the model has, for the rules. `timings_of`
+    gives the timings of a device, which `auto` reads and adds to; without it nothing is measured. One that `watches`
+    leaves every call alone and tells it under the wish of the forward. Errors of the types in `passing` are no failure
+    of a kernel. `notes` holds a sentence for each thing that was found out, `warnings` those that tell of a spoiled
+    output.
     """
 
     def __init__(
@@ -43,31 +72,42 @@ class Dispatcher:
         timings_of: Callable[[str], Timings] | None = None,
         rules: Sequence[Rule] = (),
         blocks: int = 0,
+        backends: Mapping[str, Backend] = BACKENDS,
+        watches: bool = False,
+        passing: tuple[type[BaseException], ...] = (),
     ) -> None:
         check(rules, "block", blocks, "this model")
         self.policy = policy
         self.rules = tuple(rules)
+        self.watches = watches
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
         wishes = (policy.backend, *(rule.backend for rule in rules))
-        self._policies = {wish: dataclasses.replace(policy, backend=wish) for wish in wishes}
+        self.leaves = "host" in wishes  # some calls are for the host to run
+        self.chooses = set(wishes) != {"host"}  # some are not
+        self._policies = {
+            wish: dataclasses.replace(policy, backend=wish) for wish in (*wishes, "host")
+        }
         self._blocks = blocks
         self._names_blocks = any(rule.blocks for rule in rules)
         self._rulings = Rulings(self.rules, blocks) if rules else None
         self._met: set[int] = set()  # ids of rules that a call came under
-        self.environment = environment or probe()
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-        self._plans: dict[tuple, Plan] = {}
-        self._knowledge = Measurements(timings_of) if timings_of else None
+        self._passing = passing
+        self._measurements = Measurements(timings_of) if timings_of else None
+        self._plans = Plans(environment or probe(), self._measurements, backends, self._note)
+        self._kinds: dict[tuple, Kind] = {}
+        self._lock = threading.RLock()
         self._guard = Guard()
 
     def reset(self, steps: int = 0) -> None:
         """Start a run of so many steps, 0 where that is not known. Raises ValueError if a rule names another."""
-        self._plans.clear()
+        with self._lock:
+            self._kinds.clear()
         self._guard = Guard()
         self.notes.clear()
         self.warnings.clear()
-        if self._knowledge:
-            self._knowledge.forgive()
+        if self._measurements:
+            self._measurements.forgive()
         self._met.clear()
         if self._rulings is None:
             return
@@ -79,22 +119,7 @@ class Dispatcher:
     @property
     def tuning(self) -> float:
         """Milliseconds that `auto` has taken to measure."""
-        return self._knowledge.milliseconds if self._knowledge else 0.0
-
-    @property
-    def leaves(self) -> bool:
-        """Whether some calls are for the host to run."""
-        return "host" in self._policies
-
-    def wish(self, role: str, step: int | None, block: int | None) -> str:
-        """The backend that is asked for such a call; `host` must not be given to `run`."""
-        if self._rulings is None:
-            return self.policy.backend
-        if block is None and self._names_blocks and UNPLACED not in self.notes:
-            self.notes.append(UNPLACED)
-        rule = self._rulings.of(role, step, block)
-        self._met.add(id(rule))
-        return rule.backend if rule else self.policy.backend
+        return self._measurements.milliseconds if self._measurements else 0.0
 
     def end_forward(self, wait: bool = False) -> None:
         """Look at what the guard has by now; `wait` at the end of a run, when the device is done."""
@@ -106,148 +131,162 @@ class Dispatcher:
 
     def run(
         self,
-        q,
-        k,
-        v,
-        mask,
-        scale,
+        inputs: Inputs,
+        place: Place,
         forward: Forward,
-        block: int | None,
-        role: str = "",
-        protected: bool = False,
+        leave: functools.partial,
     ) -> torch.Tensor:
-        """Tensors are [batch, heads, tokens, head_dim], as is the result. `protected` as in `Call`.
+        """The result is [batch, heads, tokens, head_dim], or what `leave` gives where the call goes back by it.
 
         Raises NoBackend if every backend that the policy allows refuses the call or breaks on it.
         """
-        role = role or forward.role(q.shape[2], k.shape[2])
-        policy = self._policies[self.wish(role, forward.step, block)]
-        plan = self._plan(q, k, v, mask, scale, role, policy, protected)
-        while plan.choice.backend is not None:
-            backend = plan.choice.backend
-            record = self._record(plan, backend.name, forward, block)
+        if not forward.captures:
+            return self._run(inputs, place, forward, leave)
+        with forward.captured(place, inputs):
+            return self._run(inputs, place, forward, leave)
+
+    def _run(self, inputs, place, forward, leave) -> torch.Tensor:
+        kind = self._kind(inputs, place, forward, leave)
+        while (backend := kind.plan.choice.backend) is not None:
+            where = (forward.step, place.block, forward.cond)
+            known = (kind.plan.call, kind.asked, kind.active, kind.evidence, kind.reason)
+            record = Record(*known, *where)
+            if backend is HOST:
+                return self._leave(kind, record, forward, leave)
+            run = functools.partial(backend.run, *inputs)
             try:
-                result = self._attend(
-                    plan,
-                    functools.partial(backend.run, q, k, v, mask, scale),
-                    record,
-                    forward,
-                    q.device,
-                )
-                result = _fitting(result, q, v)
+                result = _fitting(self._attend(kind, run, record, forward, inputs.q.device), inputs)
+            except self._passing:
+                raise
             except Exception as error:  # the one place where a kernel may fail
-                self._fail(plan, backend.name, error)
+                self._plans.fail(kind.plan, error)
+                kind.settle()
                 continue
-            if not (backend.exact or _capturing(result)):
-                self._guard.watch(result, Suspect(plan, backend.name, forward.step, block))
+            if kind.watched and not capturing(result):
+                self._guard.watch(result, Suspect(kind, backend.name, forward.step, place.block))
             forward.add(record)
             return result
-        raise NoBackend(plan.call, plan.policy, plan.choice.rejected) from plan.error
+        raise NoBackend(
+            kind.plan.call, kind.plan.policy, kind.plan.choice.rejected
+        ) from kind.plan.error
+
+    def _leave(self, kind: Kind, record: Record, forward: Forward, leave) -> torch.Tensor:
+        before = forward.calls
+        result = self._attend(kind, leave, record, forward, torch.device(record.call.device))
+        if forward.calls == before:  # else an override of ours further down took it and recorded it
+            forward.add(record)
+        return result
+
+    def _attend(self, kind: Kind, run, record: Record, forward: Forward, device) -> torch.Tensor:
+        proof = forward.proof or ("off" if kind.evidence == "forced" else "sample")
+        if proof == "off" or (proof == "sample" and kind.sighting):
+            result = forward.timed(run, device, record)
+        else:
+            result, seen = evidence.watch(run, device)
+            kind.sighting = seen or kind.sighting
+            record.milliseconds = seen and seen.milliseconds
+            if seen and kind.evidence == "forced":
+                record.evidence = "profiled"
+        if kind.sighting:
+            _confront(record, kind.sighting)
+        return result
+
+    def _kind(self, inputs, place, forward, leave) -> Kind:
+        q, k, v, mask, _ = inputs
+        wish = "host" if place.left else self._wish(place, forward.step)
+        key = (
+            wish,
+            place.role,
+            place.protected,
+            q.shape,
+            k.shape,
+            v.shape,
+            q.dtype,
+            q.device,
+            q.stride(3) + k.stride(3) + v.stride(3),
+            None if mask is None else (mask.dtype, mask.shape),
+            self._where_to(place, forward, leave) if wish == "host" else None,
+        )
+        return self._kinds.get(key) or self._new_kind(key, inputs, place, forward, leave)
+
+    def _where_to(self, place: Place, forward: Forward, leave) -> tuple:
+        """What else tells apart calls that are left alone: another pack may run something else in another step."""
+        return id(leave.func), forward.wish, place.left, forward.step if place.fickle else None
+
+    def _new_kind(self, key: tuple, inputs, place, forward, leave) -> Kind:
+        """Stored once it is decided: an interrupt leaves nothing half done, a second thread waits."""
+        with self._lock:
+            if key in self._kinds:
+                return self._kinds[key]
+            q, k, v, mask, _ = inputs
+            call = Call.of(q, k, v, mask, place.role, place.protected)
+            plan = self._plans.make(call, self._policies[key[0]], inputs)
+            name = name_of(leave.func)
+            asked = forward.wish or "host" if self.watches or place.left else key[0]
+            kind = Kind(plan, asked, name, place.left or self._why_left(asked, name))
+            kind.settle()
+            self._kinds[key] = kind
+            return kind
+
+    def _why_left(self, asked: str, name: str) -> str:
+        if not self.watches or asked == "host":
+            return ""
+        return f"{name} was wired after Attention Backend and took the call"
+
+    def _wish(self, place: Place, step: int | None) -> str:
+        if self._rulings is None:
+            return self.policy.backend
+        if place.block is None and self._names_blocks:
+            self._note(UNPLACED)
+        rule = self._rulings.of(place.role, step, place.block)
+        self._met.add(id(rule))
+        return rule.backend if rule else self.policy.backend
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def _distrust(self, suspect: Suspect) -> None:
         """Take calls of this kind off the backend until the next run."""
-        plan = suspect.kind
-        if not isinstance(plan, Plan) or suspect.backend in plan.failed:
+        kind = suspect.kind
+        if not isinstance(kind, Kind) or suspect.backend in kind.plan.failed:
             return
         step = "an unknown step" if suspect.step is None else f"step {suspect.step}"
         place = step if suspect.block is None else f"{step}, block {suspect.block}"
-        plan.failed[suspect.backend] = (f"output not finite in {place}",)
-        note = f"{suspect.backend}: output not finite in {place}; {plan.call.role} calls left it"
+        note = (
+            f"{suspect.backend}: output not finite in {place}; {kind.plan.call.role} calls left it"
+        )
         log.warning("%s", note)
         self.notes.append(note)
         self.warnings.append(note)
-        self._choose(plan)
-
-    def _attend(
-        self, plan: Plan, run: Callable[[], torch.Tensor], record: Record, forward: Forward, device
-    ) -> torch.Tensor:
-        if forward.proof in ("", "off") or (forward.proof == "sample" and plan.sighting):
-            result = forward.timed(run, device, record)
-        else:
-            result, plan.sighting = evidence.watch(run, device)
-            if plan.sighting:
-                record.evidence, record.milliseconds = "profiled", plan.sighting.milliseconds
-        if plan.sighting:
-            _confront(record, plan.sighting)
-        return result
-
-    def _plan(self, q, k, v, mask, scale, role: str, policy: Policy, protected: bool) -> Plan:
-        masked = None if mask is None else (mask.dtype, mask.shape)
-        shapes = (q.shape, k.shape, v.shape[3], q.dtype, q.device, masked)
-        key = (policy.backend, role, protected, *shapes)
-        plan = self._plans.get(key)
-        if plan is None:
-            call = Call.of(q, k, v, mask, role, protected)
-            plan = self._plans[key] = Plan(call, policy, Choice(None))
-            self._measure(plan, Inputs(q, k, v, mask, scale))
-            self._choose(plan)
-            log.debug("%s: %s", call.describe(), plan.choice)
-        return plan
-
-    def _measure(self, plan: Plan, inputs: Inputs) -> None:
-        """What `auto` goes by on the devices that can be timed."""
-        call = plan.call
-        if self._knowledge is None or plan.policy.backend != "auto":
-            return
-        if call.device_type not in ("cpu", "cuda"):
-            return
-        if _capturing(inputs.q):
-            return
-        backends = eligible(call, self.environment, plan.policy)
-        if len(backends) < 2:
-            return
-        try:
-            plan.measured = self._knowledge.of(call, backends, inputs)
-        except Exception as error:  # measuring is a help, never a condition
-            log.warning("%s was not measured", call.describe(), exc_info=error)
-            self.notes.append(f"{call.role} calls not measured ({failure.words(error)})")
-            failure.release(error)
-            return
-        self.notes.append(describe(call, list(plan.measured.values())))
-        log.info("%s", self.notes[-1])
-        problem = self._knowledge.problem(call)
-        if problem and problem not in self.notes:
-            self.notes.append(problem)
-
-    def _choose(self, plan: Plan) -> None:
-        plan.choice = choose(plan.call, self.environment, plan.policy, plan.failed, plan.measured)
-        plan.sighting = None
-
-    def _record(self, plan: Plan, active: str, forward: Forward, block: int | None) -> Record:
-        reason = plan.choice.reason
-        wish = plan.policy.backend
-        return Record(plan.call, wish, active, "forced", reason, forward.step, block, forward.cond)
-
-    def _fail(self, plan: Plan, name: str, error: Exception) -> None:
-        if isinstance(error, Refused):
-            plan.failed[name] = error.reasons
-        else:
-            log.warning("%s failed on %s", name, plan.call.describe(), exc_info=error)
-            plan.failed[name] = (failure.words(error),)
-            plan.error = error
-        failure.release(error)
-        self._choose(plan)
+        self._plans.distrust(kind.plan, suspect.backend, f"output not finite in {place}")
+        kind.settle()
 
 
-def _fitting(result: object, q: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+def _fitting(result: object, inputs: Inputs) -> torch.Tensor:
     """In the query's dtype. TypeError for what no attention gives: a broken package must not break the model."""
+    q, v = inputs.q, inputs.v
     shape = (*q.shape[:3], v.shape[3])
     if not isinstance(result, torch.Tensor):
         raise TypeError(f"gave {type(result).__name__}, needs a tensor")
     if result.shape != shape:
         raise TypeError(f"gave a tensor of shape {tuple(result.shape)}, needs {shape}")
-    return result.to(q.dtype)
-
-
-def _capturing(tensor: torch.Tensor) -> bool:
-    """Whether torch records a CUDA graph: what is launched then runs again with each replay, on memory of the graph."""
-    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+    if result.device != q.device:
+        raise TypeError(f"gave a tensor on {result.device}, needs {q.device}")
+    if not result.is_floating_point():
+        raise TypeError(
+            f"gave a tensor of {str(result.dtype).removeprefix('torch.')}, needs floats"
+        )
+    return result if result.dtype == q.dtype else result.to(q.dtype)
 
 
 def _confront(record: Record, sighting: Sighting) -> None:
     """Put what the profiler saw into the record; where it contradicts the backend, what was seen counts."""
     record.sighting = sighting
-    if sighting.contradicts(record.active):
+    if record.evidence == "host":
+        record.active = sighting.name or record.active
+        record.evidence = "profiled" if sighting.name else "host"
+    elif sighting.contradicts(record.active):
         seen = sighting.name or "no attention operator of torch"
         contradiction = f"{record.active} was forced, but the profiler saw {seen}"
         record.reason = "; ".join(filter(None, (record.reason, contradiction)))

@@ -5,22 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
-    from ..call import Inputs
-    from ..record.record import Record
-    from ..record.recorder import Recorder
+from ..call import Inputs
+from ..record.record import Record
+from ..record.recorder import Recorder
+
+
+class Place(NamedTuple):
+    """Where in a forward a call is made, and what is known of it beside its tensors.
+
+    `protected` is a call that the model wants in full precision. `left` says why it goes back to where it came from,
+    empty where it need not. `fickle` is whether what runs there may change with the step.
+    """
+
+    role: str
+    block: int | None = None
+    protected: bool = False
+    left: str = ""
+    fickle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A call that is over, with its tensors. `record` is None where it failed with `error`."""
 
-    role: str
-    block: int | None
+    place: Place
     inputs: Inputs
     forward: Forward
     record: Record | None
@@ -34,6 +46,7 @@ class Forward:
     `wish` is the backend that the user asked for, empty where nothing was asked; `proof` how much is profiled, one of
     evidence.PROOFS, empty for what each kind of call needs. `text_len` and `image_len` are the token counts of the two
     kinds of context, where they are known. `captures` are told of every call once it is over; they must not raise.
+    `calls` counts what was recorded, `last` is the newest.
     """
 
     step: int | None = None
@@ -45,33 +58,28 @@ class Forward:
     image_len: int | None = None
     recorders: list[Recorder] = field(default_factory=list)
     captures: list[Callable[[Seen], None]] = field(default_factory=list)
-    handled: bool = False  # the last call has been recorded
+    calls: int = 0
     last: Record | None = None
-    _own_text_next: bool = False
-    _passed_on: str = ""  # the role of the call that one override has left to another
 
-    def role(self, q_len: int, kv_len: int) -> str:
+    def __deepcopy__(self, memo: dict) -> Forward:
+        return self  # a copy of the options that carry it is still of this forward
+
+    def role(self, q_len: int, kv_len: int, block: int | None = None) -> str:
         """Tell self-attention from attention to text or image tokens by the lengths.
 
         Where a latent has exactly as many tokens as the text, Wan's fixed order decides: self, then text.
         """
-        if self._passed_on:
-            return self._passed_on
         if q_len == kv_len:
-            return self._self_or_text(kv_len)
+            return "text" if kv_len == self.text_len and self._past_self(block) else "self"
         if kv_len == self.text_len:
             return "text"
         if kv_len == self.image_len:
             return "image"
         return "text" if self.text_len is None else "other"
 
-    def passed_on(self, role: str, run: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """Run what may come to another override of ours, which must not count the call again."""
-        outer, self._passed_on = self._passed_on, role
-        try:
-            return run()
-        finally:
-            self._passed_on = outer
+    def _past_self(self, block: int | None) -> bool:
+        last = self.last
+        return last is not None and last.block == block and last.call.role in ("self", "image")
 
     def timed(
         self, run: Callable[[], torch.Tensor], device: torch.device, record: Record
@@ -86,7 +94,7 @@ class Forward:
         return result
 
     @contextmanager
-    def captured(self, role: str, block: int | None, inputs: Inputs) -> Iterator[None]:
+    def captured(self, place: Place, inputs: Inputs) -> Iterator[None]:
         """Around one call, outside of what times it."""
         self.last, error = None, ""
         try:
@@ -96,15 +104,10 @@ class Forward:
             raise
         finally:
             for capture in self.captures:
-                capture(Seen(role, block, inputs, self, self.last, error))
+                capture(Seen(place, inputs, self, self.last, error))
 
     def add(self, record: Record) -> None:
-        self.handled, self.last = True, record
+        self.calls += 1
+        self.last = record
         for recorder in self.recorders:
             recorder.add(record)
-
-    def _self_or_text(self, kv_len: int) -> str:
-        if kv_len != self.text_len:
-            return "self"
-        self._own_text_next = not self._own_text_next
-        return "self" if self._own_text_next else "text"

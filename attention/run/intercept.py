@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch.overrides import TorchFunctionMode
 
-from ..call import Call
+from ..call import Inputs
 from ..choose.policy import Policy
 from ..choose.timings import Timings
 from ..record.recorder import Recorder
 from .dispatch import Dispatcher
-from .forward import Forward
-from .observer import Observer
+from .forward import Forward, Place
+
+CAUSAL = "causal or dropout call, left to torch"
 
 
 class Intercept(TorchFunctionMode):
@@ -36,7 +39,6 @@ class Intercept(TorchFunctionMode):
         self.forward = Forward(wish=policy.backend, recorders=[self.recorder])
         self.block: int | None = None
         self.dispatcher = Dispatcher(policy, timings_of=timings_of)
-        self._observer = Observer()
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is not F.scaled_dot_product_attention:
@@ -54,34 +56,28 @@ class Intercept(TorchFunctionMode):
         scale=None,
         enable_gqa=False,
     ):
-        def original():
-            options = {"scale": scale, "enable_gqa": enable_gqa}
-            return F.scaled_dot_product_attention(
-                query, key, value, attn_mask, dropout_p, is_causal, **options
-            )
-
+        options = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
         if query.ndim == 3:
-            return self._attend_single_head(
-                query, key, value, attn_mask, dropout_p, is_causal, scale
-            )
+            return self._attend_single_head(query, key, value, attn_mask, options)
+        leave = functools.partial(
+            F.scaled_dot_product_attention,
+            *(query, key, value, attn_mask),
+            enable_gqa=enable_gqa,
+            **options,
+        )
         if query.ndim != 4:
-            return original()
-        reason = "causal or dropout call, left to torch" if is_causal or dropout_p else ""
-        if not reason and self.dispatcher.policy.backend != "host":
-            return self.dispatcher.run(
-                query, key, value, attn_mask, scale, self.forward, self.block
-            )
-        role = self.forward.role(query.shape[2], key.shape[2])
-        call = Call.of(query, key, value, attn_mask, role)
-        name = "scaled_dot_product_attention"
-        return self._observer.run(call, original, name, self.forward, self.block, reason)
+            return leave()
+        role = self.forward.role(query.shape[2], key.shape[2], self.block)
+        place = Place(role, self.block, left=CAUSAL if is_causal or dropout_p else "")
+        inputs = Inputs(query, key, value, attn_mask, scale)
+        return self.dispatcher.run(inputs, place, self.forward, leave)
 
-    def _attend_single_head(self, query, key, value, attn_mask, dropout_p, is_causal, scale):
+    def _attend_single_head(self, query, key, value, attn_mask, options: dict):
         """Tensors of [batch, tokens, head_dim]."""
         if attn_mask is not None and attn_mask.ndim == 3:
-            attn_mask = attn_mask[:, None]
-        q, k, v = query[:, None], key[:, None], value[:, None]  # B N D -> B 1 N D
-        return self._attend(q, k, v, attn_mask, dropout_p, is_causal, scale)[:, 0]
+            attn_mask = rearrange(attn_mask, "b n m -> b 1 n m")
+        q, k, v = (rearrange(x, "b n d -> b 1 n d") for x in (query, key, value))
+        return rearrange(self._attend(q, k, v, attn_mask, **options), "b 1 n d -> b n d")
 
     @contextmanager
     def numbering(self, blocks: Iterable[torch.nn.Module]):

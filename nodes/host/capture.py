@@ -78,10 +78,10 @@ class Capture:
         self._over = True
 
     def __call__(self, seen: Seen) -> None:
-        span = self._span(seen.block)
+        span = self._span(seen.place.block)
         if span is None:
             return
-        key = (seen.role, str(span))
+        key = (seen.place.role, str(span))
         with self._lock:
             if key in self._kept or key in self._left:
                 return
@@ -101,8 +101,8 @@ class Capture:
         size = size_of(seen.inputs)
         folder = _folder()
         self._number = self._number or _free_number(folder)
-        if seen.role not in self._sizes:
-            self._sizes[seen.role] = size
+        if seen.place.role not in self._sizes:
+            self._sizes[seen.place.role] = size
             self.listener()
         folder.mkdir(parents=True, exist_ok=True)
         if reason := self._no_room(folder, size):
@@ -146,7 +146,7 @@ class Capture:
     def _facts(self, seen: Seen) -> dict[str, object]:
         record, forward = seen.record, seen.forward
         ran = {name: getattr(record, name, "") for name in ("requested", "active", "evidence")}
-        place = {"block": seen.block, "step": forward.step, "sigma": forward.sigma}
+        place = {"block": seen.place.block, "step": forward.step, "sigma": forward.sigma}
         facts = {**place, "cond": forward.cond, "model": self._model, "node": self.node}
         why = {"reason": record.reason if record else "", "error": seen.error}
         return {**facts, **ran, **why, **environment()}

@@ -90,7 +90,7 @@ class Graphs:
             yield
         self.compiled |= server.calls > 0
         self._given_up |= server.captured  # replays of a CUDA graph ask for nothing
-        self._reached |= server.calls > 0 or forward.handled
+        self._reached |= server.calls > 0 or forward.calls > 0
         if self.compiled and certain and taker(override) and not self._reached:
             self._renew()
 
@@ -111,6 +111,6 @@ class Graphs:
 
 def taker(slot) -> Override | None:
     """The override of ours that gets the calls, past those that only watch."""
-    while isinstance(slot, Override) and not slot.dispatcher:
+    while isinstance(slot, Override) and not slot.dispatcher.chooses:
         slot = slot.previous
     return slot if isinstance(slot, Override) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import comfy.ldm.modules.attention as host_attention
 import comfy.model_management
@@ -22,6 +23,16 @@ UNSEEN = {
     "SingleStreamMultiAttention": "attention to speech",
     "Uni3CAttentionBlock": "attention inside the camera control network",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a report tells beside the calls: the node that watched, its model, what was not seen, what was found out."""
+
+    node: str | None
+    model: dict
+    coverage: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def unseen(model) -> list[str]:

@@ -6,8 +6,8 @@ import json
 import logging
 import os
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import folder_paths
 from server import PromptServer
@@ -15,10 +15,8 @@ from server import PromptServer
 from ...attention.record.recorder import Snapshot
 from ...attention.report import html
 from ...attention.report.text import csv_of
+from .facts import Facts
 from .payload import build
-
-if TYPE_CHECKING:
-    from .tap import Tap
 
 log = logging.getLogger("wanattn")
 SUFFIXES = (".json", ".csv", ".html")
@@ -68,26 +66,29 @@ def _free_stem(folder: Path, name: str) -> str:
     return f"{name}_{number:05}"
 
 
-def write_unfinished(tap: Tap) -> None:
-    """Write the report of a tap in a job that ends early, for every Attention Report that waits for it."""
-    snapshot = tap.recorder.snapshot()
-    payload = build(tap, snapshot, notes=tap.all_notes())
-    for prefix in _waiting_prefixes(tap):
-        log.info("node %s: %s", tap.node, written(snapshot, payload, prefix))
+def write_unfinished(
+    facts: Facts, snapshot: Snapshot, job: str | None, reported: Collection[str | None]
+) -> None:
+    """The report of a job that ends early, for every Attention Report that waits for it; `reported` are done."""
+    payload = build(facts, snapshot)
+    for prefix in _waiting_prefixes(facts.node, job, reported):
+        log.info("node %s: %s", facts.node, written(snapshot, payload, prefix))
 
 
-def _waiting_prefixes(tap: Tap) -> list[str]:
+def _waiting_prefixes(
+    node: str | None, job: str | None, reported: Collection[str | None]
+) -> list[str]:
     if getattr(PromptServer, "instance", None) is None:  # sampled without a server
         return []
     running, _ = PromptServer.instance.prompt_queue.get_current_queue()
-    prompts = [item[2] for item in running if item[1] == tap.recorder.job]
+    prompts = [item[2] for item in running if item[1] == job]
     prefixes = [
-        node["inputs"].get("filename_prefix")
+        report["inputs"].get("filename_prefix")
         for prompt in prompts
-        for key, node in prompt.items()
-        if node["class_type"] == "WanAttnReport"
-        and key not in tap.reported
-        and _nearest_tap(prompt, node) == tap.node
+        for key, report in prompt.items()
+        if report["class_type"] == "WanAttnReport"
+        and key not in reported
+        and _nearest_tap(prompt, report) == node
     ]
     return [prefix if isinstance(prefix, str) else DEFAULT_PREFIX for prefix in prefixes]
 

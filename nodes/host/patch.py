@@ -8,6 +8,7 @@ from pathlib import Path
 
 import folder_paths
 import torch
+from comfy.model_management import InterruptProcessingException
 
 from ...attention.choose.policy import Policy
 from ...attention.choose.rules import Rule
@@ -15,7 +16,6 @@ from ...attention.choose.timings import Timings
 from ...attention.environment import probe
 from ...attention.run.dispatch import Dispatcher
 from .capture import Capture
-from .override import SLOT, Override
 from .tap import Tap
 
 
@@ -35,27 +35,15 @@ def patch(
 ):
     """Return a clone of `model` whose attention calls run under `policy` and `rules`."""
     clone = model.clone()
-    options = clone.model_options.setdefault("transformer_options", {})
-    tap = Tap(node)
-    tap.override = Override(
-        tap.recorder,
-        options.get(SLOT),
-        _dispatcher(policy, rules, block_count(clone), timings_of),
+    dispatcher = Dispatcher(
+        policy,
+        timings_of=timings_of,
+        rules=rules,
+        blocks=block_count(clone),
+        passing=(InterruptProcessingException,),  # an Exception on core 0.8
     )
-    options[SLOT] = tap.override
-    tap.install(clone)
+    Tap(node, dispatcher).install(clone)
     return clone
-
-
-def _dispatcher(
-    policy: Policy,
-    rules: tuple[Rule, ...],
-    blocks: int,
-    timings_of: Callable[[str], Timings],
-) -> Dispatcher | None:
-    if policy.backend == "host" and not rules:
-        return None
-    return Dispatcher(policy, timings_of=timings_of, rules=rules, blocks=blocks)
 
 
 def block_count(model) -> int:

@@ -1,29 +1,23 @@
-"""The report of one tap as plain data, with what only the host knows."""
+"""The report of a watched model as plain data, with what only the host knows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from ...attention.record.recorder import Snapshot
 from ...attention.report.payload import payload_of
-from .facts import environment, facts_of, unseen
+from .facts import Facts, environment
 
-if TYPE_CHECKING:
-    from .tap import Tap
+GUESS = "not a Wan model: roles are guesses from the shapes"
 
 
-def build(tap: Tap, snapshot: Snapshot, model=None, notes: Sequence[str] | None = None) -> dict:
-    """The payload of a tap; `model` for one that has seen no run yet, `notes` where not only its own count."""
-    facts = tap.facts or (facts_of(model) if model else {})
-    guess = [] if facts.get("wan") else ["not a Wan model: roles are guesses from the shapes"]
+def build(facts: Facts, snapshot: Snapshot) -> dict:
+    guess = () if facts.model.get("wan") else (GUESS,)
     return payload_of(
         snapshot,
         environment(),
-        node=tap.node,
-        model=facts,
-        coverage=tap.coverage or (unseen(model) if model else []),
-        notes=[*(tap.notes() if notes is None else notes), *guess],
+        node=facts.node,
+        model=facts.model,
+        coverage=facts.coverage,
+        notes=[*facts.notes, *guess],
     )
 
 

@@ -1,11 +1,9 @@
-"""One node's tap on one model: it follows the sampler runs, records their calls and keeps the node's text current."""
+"""One node's tap on one model: it follows the sampler runs, records their calls and keeps the node current."""
 
 from __future__ import annotations
 
 import logging
-import time
 import weakref
-from collections import Counter
 from contextlib import nullcontext
 from typing import ClassVar
 
@@ -14,28 +12,30 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
-from server import PromptServer
 
+from ...attention.choose.policy import Policy
 from ...attention.record.name import name_of
-from ...attention.record.recorder import Recorder
+from ...attention.record.recorder import Recorder, Snapshot
 from ...attention.report.text import summary
+from ...attention.run.dispatch import Dispatcher
 from ...attention.run.forward import Forward
 from .capture import Capture
 from .compiled import Graphs
-from .facts import facts_of, unseen
+from .display import Display
+from .facts import Facts, facts_of, unseen
 from .files import write_unfinished
 from .override import KEY, SLOT, Override
 from .payload import build
 
 EVENT = "wanattn.update"
-SECONDS_BETWEEN_SHOWS = 0.2
-# The page takes a node's text for HTML and drops what looks like a tag.
-QUOTES = str.maketrans("<>", "\u2039\u203a")
 log = logging.getLogger("wanattn")
 
 
 class Tap:
-    """Wraps the sampler and the model of a patched clone. Several taps on one model each record every call."""
+    """Wraps the sampler and the model of a patched clone. Several taps on one model each record every call.
+
+    `dispatcher` is that of Attention Backend; without one the calls are only watched.
+    """
 
     _living: ClassVar[weakref.WeakSet[Tap]] = (
         weakref.WeakSet()
@@ -44,29 +44,37 @@ class Tap:
     def __init__(
         self,
         node: str | None,
-        override: Override | None = None,
+        dispatcher: Dispatcher | None = None,
         proof: str = "",
         capture: Capture | None = None,
     ) -> None:
         self.node = node
-        self.proof = proof
-        self.capture = capture
+        self.dispatcher = dispatcher
+        self.display = Display(node, EVENT, self._shown)
         self.recorder = Recorder(listener=self._tick)
-        self.override = override
-        self._watch = Override(self.recorder, None)
+        self.override: Override | None = None
+        self.reported: set[str | None] = set()  # Attention Report nodes of this job that are done
+        self._proof = proof
+        self._capture = capture
+        self._watch = Override(self.recorder, None, Dispatcher(Policy("host"), watches=True))
         self._graphs = Graphs()
         self._sigmas: list[float] = []
         self._step: int | None = None
-        self.facts: dict = {}
-        self.coverage: list[str] = []
+        self._facts = Facts(node, {})
         self._ahead = ""
         self._earlier: list[str] = []
         self._upstream: tuple[Tap, ...] = ()
-        self.reported: set[str | None] = set()  # Attention Report nodes of this job that are done
         self._model: ModelPatcher | None = None
-        self._next_show = 0.0
+
+    def __deepcopy__(self, memo: dict) -> Tap:
+        return self  # other packs copy model options deeply, wrappers included
 
     def install(self, model: ModelPatcher) -> None:
+        """With a dispatcher its override takes the host's slot, and whoever sat there gets what it leaves alone."""
+        if self.dispatcher:
+            options = model.model_options.setdefault("transformer_options", {})
+            self.override = Override(self.recorder, options.get(SLOT), self.dispatcher)
+            options[SLOT] = self.override
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self.outer_sample)
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, self.apply_model)
         self._upstream = taps(model)
@@ -77,8 +85,7 @@ class Tap:
 
     @property
     def wish(self) -> str:
-        dispatcher = self.override and self.override.dispatcher
-        return dispatcher.policy.backend if dispatcher else ""
+        return self.dispatcher.policy.backend if self.dispatcher and self.dispatcher.chooses else ""
 
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
         """Bracket one sampler run; what was recorded stays when it is interrupted or fails."""
@@ -95,8 +102,8 @@ class Tap:
             run = self.recorder.runs[-1]
             run.peak_bytes = torch.cuda.max_memory_allocated(device) if device else None
             self.recorder.end(run, state)
-            if self.capture:
-                self.capture.end()
+            if self._capture:
+                self._capture.end()
             self._end_forward(wait=True)
             self._finish(state)
             self._model = None
@@ -109,14 +116,15 @@ class Tap:
         self._keep_warnings(job)
         self._sigmas, self._model, self._step = sigmas, model, None
         self._watch.previous = None
-        for override in filter(None, (self._watch, self.override)):
-            override.reset(steps)
-        self.facts, self.coverage = facts_of(model), unseen(model)
+        self._watch.dispatcher.reset(steps)
+        if self.dispatcher:
+            self.dispatcher.reset(steps)
+        self._facts = Facts(self.node, facts_of(model), tuple(unseen(model)))
         self._graphs.begin(model)
         self.recorder.begin(job, steps)
-        if self.capture:
-            self.capture.begin(self.recorder.job, self.facts["class"])
-            self.capture.listener = self.show
+        if self._capture:
+            self._capture.begin(self.recorder.job, self._facts.model["class"])
+            self._capture.listener = self.display.show
         return _start_peak(model.load_device)
 
     def _keep_warnings(self, job: str | None) -> None:
@@ -124,9 +132,9 @@ class Tap:
         if job is None or job != self.recorder.job:
             self._earlier.clear()
             self.reported.clear()
-        elif self.override and self.override.dispatcher:
+        elif self.dispatcher:
             number = len(self.recorder.runs)
-            warnings = self.override.dispatcher.warnings
+            warnings = self.dispatcher.warnings
             self._earlier += [f"sampler run {number}: {warning}" for warning in warnings]
 
     def apply_model(
@@ -160,7 +168,7 @@ class Tap:
         if isinstance(slot, Override):
             return self._graphs.serving(slot, forward, certain=True)
         known = [tap.override for tap in taps(self._model)] if self._model else []
-        takers = [override for override in known if override and override.dispatcher]
+        takers = [override for override in known if override and override.dispatcher.chooses]
         override = takers[-1] if takers else self._watch
         return self._graphs.serving(override, forward, certain=False)
 
@@ -177,57 +185,63 @@ class Tap:
 
     def _join(self, forward: Forward, slot) -> None:
         forward.recorders.append(self.recorder)
-        if self.capture:
-            forward.captures.append(self.capture)
+        if self._capture:
+            forward.captures.append(self._capture)
         self.recorder.forward(forward.step)
         forward.wish = self.wish or forward.wish
-        forward.proof = self.proof or forward.proof
+        forward.proof = self._proof or forward.proof
         self._ahead = _ahead(slot, self.override) if self.override else ""
 
     def _end_forward(self, wait: bool = False) -> None:
-        if self.override and self.override.dispatcher:
-            self.override.dispatcher.end_forward(wait)
+        if self.dispatcher:
+            self.dispatcher.end_forward(wait)
 
     def _tick(self) -> None:
-        now = time.perf_counter()
-        if now < self._next_show:
-            return
-        # Before the work, which other threads need not repeat.
-        self._next_show = now + SECONDS_BETWEEN_SHOWS
-        self.show()
-        spent = time.perf_counter() - now
-        self._next_show = now + max(SECONDS_BETWEEN_SHOWS, spent * 100)  # at most 1 % of the time
+        if self._model is not None:
+            self.display.tick()
 
     def _finish(self, state: str) -> None:
         """Say how the run ended; the outermost tap also writes the reports that will not get their turn."""
-        self.show()
+        self.display.show()
         try:
-            log.info("node %s: %s", self.node, self.text())
+            log.info("node %s: %s", self.node, self.text(self.recorder.snapshot()))
             if state != "finished" and taps(self._model)[0] is self:
-                for tap in [tap for tap in self._living if tap.recorder.job == self.recorder.job]:
-                    write_unfinished(tap)
+                job = self.recorder.job
+                for tap in [tap for tap in self._living if tap.recorder.job == job]:
+                    facts = tap.facts(tap.all_notes())
+                    write_unfinished(facts, tap.recorder.snapshot(), job, tap.reported)
         except Exception:  # what ended the run must come through
             log.exception("the report of the run failed")
 
-    def text(self) -> str:
+    def facts(self, notes: list[str], model: ModelPatcher | None = None) -> Facts:
+        """`model` is for a tap that has seen no run yet."""
+        facts = self._facts
+        if model is not None and not facts.model:
+            facts = Facts(self.node, facts_of(model), tuple(unseen(model)))
+        return Facts(facts.node, facts.model, facts.coverage, tuple(notes))
+
+    def _shown(self) -> tuple[dict, str]:
+        snapshot = self.recorder.snapshot()
+        return build(self.facts(self.notes()), snapshot), self.text(snapshot)
+
+    def text(self, snapshot: Snapshot) -> str:
         """The node's status for the current job."""
-        runs = self.recorder.runs
-        counts: Counter = sum((run.counts for run in runs), Counter())
-        return "\n".join([summary(counts, runs[-1].state if runs else ""), *self.notes()])
+        state = snapshot.runs[-1].state if snapshot.runs else ""
+        return "\n".join([summary(snapshot.counts, state), *self.notes()])
 
     def notes(self) -> list[str]:
         """What other packs' overrides mean for this node, and what it captures."""
-        dispatcher = self.override and self.override.dispatcher
-        notes = [*self._earlier, *(dispatcher.notes if dispatcher else [])]
+        chooses = bool(self.wish or (self.dispatcher and self.dispatcher.chooses))
+        notes = [*self._earlier, *(self.dispatcher.notes if self.dispatcher else [])]
         if self.override and self.override.replaced:
             notes.append(f"replaced the override {self.override.replaced}")
         if self._ahead:
             notes.append(self._ahead)
         elif through := self._through():
-            which = "calls left to the host" if dispatcher else "calls"
+            which = "calls left to the host" if chooses else "calls"
             notes.append(f"{which} go through the override {name_of(through)}")
-        notes += self._graphs.notes(bool(self.override and self.override.dispatcher))
-        return notes + (self.capture.notes(self._graphs.compiled) if self.capture else [])
+        notes += self._graphs.notes(chooses)
+        return notes + (self._capture.notes(self._graphs.compiled) if self._capture else [])
 
     def all_notes(self) -> list[str]:
         """Those of the nodes upstream too, for a report: what one of them found out is about the same calls."""
@@ -237,25 +251,14 @@ class Tap:
 
     def _through(self):
         """Another pack's override that takes the calls which this node leaves alone."""
-        left_to = self.override and self.override.leaves and self.override.previous
+        left_to = self.override and self.override.dispatcher.leaves and self.override.previous
         through = self._watch.previous or left_to
         return None if isinstance(through, Override) else through
-
-    def show(self) -> None:
-        """Bring the node's text and its panel up to date."""
-        server = getattr(PromptServer, "instance", None)
-        if self.node is None or server is None or self._model is None:
-            return
-        try:
-            server.send_progress_text(self.text().translate(QUOTES), self.node)
-            server.send_sync(EVENT, build(self, self.recorder.snapshot()))
-        except Exception:  # a run must not end because its display failed
-            log.exception("node %s could not be brought up to date", self.node)
 
 
 def _ahead(slot, own: Override) -> str:
     """What it means for a node that another function sits in the slot, empty if it gets its calls."""
-    while isinstance(slot, Override) and slot is not own and not slot.dispatcher:
+    while isinstance(slot, Override) and slot is not own and not slot.dispatcher.chooses:
         slot = slot.previous
     if slot is own:
         return ""

@@ -33,7 +33,7 @@ def installed_approximate() -> list[str]:
 def run_auto(qkv, timings: Timings, **wish):
     dispatcher = Dispatcher(Policy("auto", **wish), timings_of=lambda device: timings)
     recorder = Recorder()
-    out = dispatcher.run(*qkv, None, None, Forward(step=0, recorders=[recorder]), 0)
+    out = attend(dispatcher, qkv, Forward(step=0, recorders=[recorder]))
     ((_, record),) = recorder.snapshot().calls
     return out, record
 
@@ -79,7 +79,7 @@ def test_an_output_that_is_not_finite_is_noticed_without_waiting_for_the_device(
 
     def forward(step):
         facts = Forward(step=step, recorders=[recorder])
-        out = [dispatcher.run(*qkv, None, None, facts, block) for block in range(2)][-1]
+        out = [attend(dispatcher, qkv, facts, block) for block in range(2)][-1]
         dispatcher.end_forward()
         return out
 

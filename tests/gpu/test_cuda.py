@@ -61,13 +61,13 @@ def test_a_recorded_call_never_makes_the_host_wait(qkv):
     recorder = Recorder()
     forward = Forward(step=0, wish="flash", recorders=[recorder])
     dispatcher = Dispatcher(Policy("flash"))
-    dispatcher.run(*qkv, None, None, forward, 0)
+    attend(dispatcher, qkv, forward, 0)
     torch.cuda.synchronize()
 
     torch.cuda.set_sync_debug_mode("error")
     try:
         for block in range(50):
-            dispatcher.run(*qkv, None, None, forward, block)
+            attend(dispatcher, qkv, forward, block)
             recorder.stopwatch.settle()
     finally:
         torch.cuda.set_sync_debug_mode("default")
@@ -82,14 +82,14 @@ def test_math_that_does_not_fit_is_an_error_with_the_number():
     q = torch.empty(1, 40, 82992, 128, device="cuda", dtype=torch.bfloat16)
 
     with pytest.raises(NoBackend, match=r"need \d+\.\d GiB, \d+\.\d GiB free"):
-        Dispatcher(Policy("math", "stop")).run(q, q, q, None, None, Forward(), 0)
+        attend(Dispatcher(Policy("math", "stop")), (q, q, q), Forward())
 
 
 def test_a_masked_call_falls_from_flash_to_a_kernel_that_takes_masks(qkv):
     recorder = Recorder()
     mask = torch.ones(4096, 4096, device="cuda", dtype=torch.bool)
 
-    result = Dispatcher(Policy("flash")).run(*qkv, mask, None, Forward(recorders=[recorder]), 0)
+    result = attend(Dispatcher(Policy("flash")), (*qkv, mask), Forward(recorders=[recorder]))
 
     torch.testing.assert_close(result, F.scaled_dot_product_attention(*qkv), rtol=2e-2, atol=2e-2)
     ((_, record),) = recorder.snapshot().calls
@@ -105,7 +105,7 @@ def test_threads_keep_their_kernels(qkv):
         forward = Forward(wish=name, recorders=[recorders[name]])
         dispatcher = Dispatcher(Policy(name, "stop"))
         for _ in range(200):
-            dispatcher.run(*qkv, None, None, forward, 0)
+            attend(dispatcher, qkv, forward, 0)
         seen[name] = {record.active for _, record in recorders[name].snapshot().calls}
 
     threads = [threading.Thread(target=work, args=(name,)) for name in FUSED]

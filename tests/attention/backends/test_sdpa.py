@@ -4,10 +4,17 @@ import threading
 
 import pytest
 import torch
-from wanattn.attention.backends import BACKENDS, Refused
-from wanattn.attention.backends.sdpa import _run
+from wanattn.attention.backends import BACKENDS, Refused, process
+from wanattn.attention.backends.sdpa import gate
+from wanattn.attention.call import Inputs
 from wanattn.attention.record.evidence import watch
 
+MASKS = {
+    "none": lambda: None,
+    "booleans": lambda: torch.rand(5, 77, generator=torch.Generator().manual_seed(1)) > 0.3,
+    "added": lambda: torch.randn(2, 1, 5, 77, generator=torch.Generator().manual_seed(1)),
+    "an empty row": lambda: torch.zeros(1, 1, 5, 77, dtype=torch.bool),
+}
 TOGGLES = (
     "flash_sdp_enabled",
     "mem_efficient_sdp_enabled",
@@ -25,6 +32,7 @@ TOGGLES = (
         ("flash", {"value_dim": 64}, "value head_dim 64, needs 128 as the query has"),
         ("flash", {"device": "mps"}, "FlashAttention does not exist on mps"),
         ("flash", {"batch": 70000}, "batch 70000, needs at most 32768"),
+        ("flash", {"head_dim": 100, "value_dim": 100}, "head_dim 100, needs a multiple of 8"),
         ("efficient", {"device": "cpu"}, "mem-efficient does not exist on cpu"),
         ("efficient", {"kv_heads": 8}, "8 key heads, needs 40 as the query has"),
         ("efficient", {"head_dim": 100}, "head_dim 100, needs a multiple of 8"),
@@ -48,9 +56,9 @@ def test_all_reasons_are_given_at_once(make_call, make_environment):
 
     assert reasons == [
         "FlashAttention not compiled into this torch build",
-        "masked call, kernel takes no mask",
-        "dtype float32, needs float16 or bfloat16",
         "compute capability 7.5, needs 8.0 or newer",
+        "dtype float32, needs float16 or bfloat16",
+        "masked call, kernel takes no mask",
     ]
 
 
@@ -115,26 +123,72 @@ def test_grouped_query_attention_repeats_the_key_heads(tensors):
     torch.testing.assert_close(result, expected)
 
 
+@pytest.mark.parametrize("kernel", ["flash", "math"])
+@pytest.mark.parametrize("layout", ["heads first", "tokens first"])
+@pytest.mark.parametrize("scale", [None, 0.2])
+@pytest.mark.parametrize("mask", MASKS)
+def test_the_operator_gives_to_the_bit_what_the_switch_gives(kernel, layout, scale, mask):
+    heads_first = (2, 4, 5, 32), (2, 2, 77, 32), (2, 2, 77, 32)
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(shape, generator=generator) for shape in heads_first)
+    if layout == "tokens first":
+        q, k, v = (x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v))
+    given = MASKS[mask]()
+
+    found = BACKENDS[kernel].run(q, k, v, given, scale)
+
+    right = process.switched(kernel, q, k, v, given, scale)
+    assert torch.equal(found.nan_to_num(7.0), right.nan_to_num(7.0))
+    assert found.stride() == right.stride()
+
+
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [
+        (((1, 2, 0, 8), (1, 2, 4, 8)), "0 queries and 4 keys, needs at least 1 each"),
+        (((1, 2, 4, 8), (1, 2, 0, 8)), "4 queries and 0 keys, needs at least 1 each"),
+    ],
+)
+def test_a_call_without_tokens_never_reaches_the_kernel(shapes, reason):
+    q, k = (torch.ones(shape) for shape in shapes)
+
+    assert gate("flash", Inputs(q, k, k)) == [reason]
+
+
+def test_a_layout_that_the_kernel_would_misread_is_refused(tensors):
+    q, k, v = tensors()
+    apart = torch.stack([k, k], dim=-1).flatten(3)[..., ::2]
+
+    assert torch.equal(apart, k)
+    reason = "head_dim with strides [1, 2, 1] in memory, needs 1 in query, key and value"
+    assert gate("flash", Inputs(q, apart, v)) == [reason]
+
+
 def test_a_kernel_that_torch_does_not_have_is_a_refusal(tensors):
     with pytest.raises(Refused, match="No viable backend"):
-        _run("efficient", *tensors())
+        process.switched("efficient", *tensors())
 
 
-def test_threads_get_their_own_kernel_and_the_flags_stay_as_they_were(tensors):
-    before = [getattr(torch.backends.cuda, toggle)() for toggle in TOGGLES]
+def test_other_threads_keep_their_kernels_and_every_switch_stays_as_it_is(tensors):
+    """A thread that forces math for itself, as other packs do, beside ours."""
+    q, k, v = (x.requires_grad_() for x in tensors(q_len=8, head_dim=8))
     wrong: list[str] = []
-    q, k, v = tensors(q_len=8, head_dim=8)
+    before = [getattr(torch.backends.cuda, toggle)() for toggle in TOGGLES]
 
-    def attend(name: str) -> None:
-        for _ in range(1000):
-            outcome = BACKENDS[name].run(q, k, v)
-            known = outcome.grad_fn.name()
+    def ours(name: str) -> None:
+        for _ in range(500):
+            known = BACKENDS[name].run(q, k, v).grad_fn.name()
             if ("Flash" in known) != (name == "flash"):
                 wrong.append(f"{name}: {known}")
 
-    for tensor in (q, k, v):
-        tensor.requires_grad_()
-    threads = [threading.Thread(target=attend, args=(name,)) for name in ("flash", "math") * 2]
+    def theirs() -> None:
+        for _ in range(500):
+            known = torch.nn.functional.scaled_dot_product_attention(q, k, v).grad_fn.name()
+            if "Flash" not in known:
+                wrong.append(f"another thread: {known}")
+
+    threads = [threading.Thread(target=ours, args=(name,)) for name in ("flash", "math")]
+    threads += [threading.Thread(target=theirs)]
     for thread in threads:
         thread.start()
     for thread in threads:

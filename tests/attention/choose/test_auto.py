@@ -16,6 +16,7 @@ from wanattn.attention.choose.tuner import Measurement
 from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.run.dispatch import Dispatcher
 from wanattn.attention.run.forward import Forward
+from wanattn.tests.fixtures import attend as one_call
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def attend(tensors):
         forward = Forward(
             step=step, wish=dispatcher.policy.backend, proof="off", recorders=[recorder]
         )
-        return dispatcher.run(*tensors(**facts), None, None, forward, block)
+        return one_call(dispatcher, tensors(**facts), forward, block)
 
     return run
 
@@ -104,7 +105,7 @@ def test_approximate_backend_needs_leave_and_a_small_error(
     rough = dataclasses.replace(BACKENDS["int8"], refusals=lambda call, environment: [])
     monkeypatch.setitem(policy.BACKENDS, "int8", rough)
     monkeypatch.setattr(
-        policy, "installed", lambda call, names: tuple(n for n in names if n == "int8")
+        policy, "installed", lambda call, names, backends: tuple(n for n in names if n == "int8")
     )
     found = {**measured(flash=3.0, cudnn=4.0), "int8": Measurement("int8", 1.0, 1.0, error)}
 
@@ -187,7 +188,8 @@ def test_nothing_is_measured_or_watched_while_a_cuda_graph_is_recorded(
     monkeypatch, attend, timings
 ):
     """What is launched then runs again with every replay, on memory that others may have by then."""
-    monkeypatch.setattr("wanattn.attention.run.dispatch._capturing", lambda tensor: True)
+    for room in ("run.dispatch", "choose.plan"):
+        monkeypatch.setattr(f"wanattn.attention.{room}.capturing", lambda tensor: True)
     rough = dataclasses.replace(
         BACKENDS["int8"], refusals=lambda *given: [], run=BACKENDS["flash"].run
     )

@@ -7,6 +7,7 @@ from wanattn.attention.choose.rules import Rule, Rulings, check, parse_ranges
 from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.run.dispatch import UNPLACED, Dispatcher
 from wanattn.attention.run.forward import Forward
+from wanattn.tests.fixtures import attend
 
 
 def held(text: str, count: int) -> list[int]:
@@ -190,7 +191,7 @@ def run(tensors):
         for step in range(2):
             forward = Forward(step=step, text_len=512, recorders=[recorder])
             for block in range(2):
-                dispatcher.run(*tensors(), None, None, forward, block)
+                attend(dispatcher, tensors(), forward, block)
         return [record for _, record in recorder.snapshot().calls]
 
     return run
@@ -228,7 +229,7 @@ def test_calls_without_a_block_are_told_where_rules_name_blocks(tensors, blocks,
     )
     recorder = Recorder()
     for _ in range(2):
-        dispatcher.run(*tensors(), None, None, Forward(recorders=[recorder]), None)
+        attend(dispatcher, tensors(), Forward(recorders=[recorder]), None)
 
     assert dispatcher.notes.count(UNPLACED) == told
     assert {record.active for _, record in recorder.snapshot().calls} == {

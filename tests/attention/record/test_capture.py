@@ -14,7 +14,7 @@ from wanattn.attention.call import Call, Inputs
 from wanattn.attention.record import capture
 from wanattn.attention.record.capture import MOST_HEADER, load, save, size_of
 from wanattn.attention.record.record import Record
-from wanattn.attention.run.forward import Forward, Seen
+from wanattn.attention.run.forward import Forward, Place, Seen
 
 META = {"kind": "wanattn call", "schema": "1", "layout": "BNHD", "role": "self"}
 
@@ -134,15 +134,15 @@ def test_a_forward_tells_of_calls_that_are_over_and_of_those_that_failed(inputs)
     record = Record(Call("self", 2, 4, 6, 6, 8, torch.bfloat16), "auto", "flash", "forced")
     given = inputs()
 
-    with forward.captured("self", 7, given):
+    with forward.captured(Place("self", 7), given):
         assert told == []
         forward.add(record)
-    with pytest.raises(RuntimeError, match="broken"), forward.captured("text", 7, given):
+    with pytest.raises(RuntimeError, match="broken"), forward.captured(Place("text", 7), given):
         raise RuntimeError("broken")
 
     assert told == [
-        Seen("self", 7, given, forward, record),
-        Seen("text", 7, given, forward, None, "RuntimeError: broken"),
+        Seen(Place("self", 7), given, forward, record),
+        Seen(Place("text", 7), given, forward, None, "RuntimeError: broken"),
     ]
 
 

@@ -14,6 +14,7 @@ from wanattn.attention.report.payload import payload_of
 from wanattn.attention.report.text import text_of
 from wanattn.attention.run.dispatch import Dispatcher
 from wanattn.attention.run.forward import Forward
+from wanattn.tests.fixtures import attend as one_call
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def attend(tensors, proof, calls=3, backend="flash"):
     dispatcher = Dispatcher(Policy(backend))
     with torch.inference_mode():
         for _ in range(calls):
-            dispatcher.run(*tensors(), None, None, forward, 0)
+            one_call(dispatcher, tensors(), forward)
     return recorder
 
 

@@ -1,21 +1,23 @@
 from __future__ import annotations
 
+import threading
+import time
 import weakref
 
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 from wanattn.attention import backends
-from wanattn.attention.call import Call
-from wanattn.attention.choose import policy
 from wanattn.attention.choose.policy import NoBackend, Policy
+from wanattn.attention.choose.rules import Rule
+from wanattn.attention.choose.timings import Timings
 from wanattn.attention.record.evidence import watch
 from wanattn.attention.record.name import name_of
 from wanattn.attention.record.record import OPERATORS
 from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.run.dispatch import Dispatcher
 from wanattn.attention.run.forward import Forward
-from wanattn.attention.run.observer import Observer
+from wanattn.tests.fixtures import attend
 
 CPU = torch.device("cpu")
 
@@ -36,7 +38,7 @@ def breaking(monkeypatch):
             raise error
 
         flash = backends.Backend("flash", "FlashAttention", lambda call, environment: [], run, {})
-        monkeypatch.setitem(policy.BACKENDS, "flash", flash)
+        monkeypatch.setitem(backends.BACKENDS, "flash", flash)
         return asked
 
     return install
@@ -56,7 +58,7 @@ def test_reported_counts_equal_what_the_profiler_counts(tensors, forward, wish, 
 
     with torch.inference_mode(), profile(activities=[ProfilerActivity.CPU]) as session:
         for q, k, v in calls:
-            dispatcher.run(q, k, v, None, None, forward, 0)
+            attend(dispatcher, (q, k, v), forward, 0)
 
     seen = [OPERATORS[event.name] for event in session.events() if event.name in OPERATORS]
     reported = [record.active for record in records(forward)]
@@ -64,7 +66,7 @@ def test_reported_counts_equal_what_the_profiler_counts(tensors, forward, wish, 
 
 
 def test_a_record_says_what_was_asked_what_ran_and_how_it_is_known(tensors, forward):
-    Dispatcher(Policy("cudnn")).run(*tensors(kv_len=512), None, None, forward, 7)
+    attend(Dispatcher(Policy("cudnn")), tensors(kv_len=512), forward, 7)
 
     (record,) = records(forward)
     assert (record.requested, record.active, record.evidence) == ("cudnn", "flash", "forced")
@@ -75,7 +77,7 @@ def test_a_record_says_what_was_asked_what_ran_and_how_it_is_known(tensors, forw
 
 def test_stop_raises_where_next_best_would_go_on(tensors, forward):
     with pytest.raises(NoBackend, match="cuDNN does not exist on cpu"):
-        Dispatcher(Policy("cudnn", "stop")).run(*tensors(), None, None, forward, 0)
+        attend(Dispatcher(Policy("cudnn", "stop")), tensors(), forward, 0)
 
     assert records(forward) == []
 
@@ -84,7 +86,7 @@ def test_a_kernel_that_breaks_is_replaced_once_and_for_all(tensors, forward, bre
     asked = breaking(RuntimeError("no valid execution plans\nand a long trace"))
     dispatcher, (q, k, v) = Dispatcher(Policy("flash")), tensors()
 
-    results = [dispatcher.run(q, k, v, None, None, forward, 0) for _ in range(3)]
+    results = [attend(dispatcher, (q, k, v), forward, 0) for _ in range(3)]
 
     expected = backends.BACKENDS["math"].run(q, k, v)
     torch.testing.assert_close(results[0], expected)
@@ -100,7 +102,7 @@ def test_reset_gives_a_broken_kernel_another_chance(tensors, forward, breaking):
 
     for _ in range(2):
         dispatcher.reset()
-        dispatcher.run(q, k, v, None, None, forward, 0)
+        attend(dispatcher, (q, k, v), forward, 0)
 
     assert len(asked) == 2
 
@@ -117,12 +119,12 @@ def test_a_kernel_that_breaks_keeps_no_tensor(tensors, forward, monkeypatch, err
 
     held = []
     flash = backends.Backend("flash", "FlashAttention", lambda call, environment: [], run, {})
-    monkeypatch.setitem(policy.BACKENDS, "flash", flash)
-    monkeypatch.setattr("wanattn.attention.run.dispatch.log.warning", lambda *given, **named: None)
+    monkeypatch.setitem(backends.BACKENDS, "flash", flash)
+    monkeypatch.setattr("wanattn.attention.choose.plan.log.warning", lambda *given, **named: None)
     dispatcher, given = Dispatcher(Policy("flash")), tensors()
     held += map(weakref.ref, given)
 
-    held.append(weakref.ref(dispatcher.run(*given, None, None, forward, 0)))
+    held.append(weakref.ref(attend(dispatcher, given, forward)))
     del given
 
     assert [reference() for reference in held] == [None] * 5
@@ -132,79 +134,192 @@ def test_out_of_memory_is_the_cause_of_the_final_error(tensors, forward, breakin
     breaking(torch.OutOfMemoryError("CUDA out of memory"))
 
     with pytest.raises(NoBackend, match="OutOfMemoryError: CUDA out of memory") as caught:
-        Dispatcher(Policy("flash", "stop")).run(*tensors(), None, None, forward, 0)
+        attend(Dispatcher(Policy("flash", "stop")), tensors(), forward, 0)
 
     assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
 
 
-def observed(observer, forward, tensors, function, name="somebody.attention"):
-    q, k, v = tensors()
-    call = Call.of(q, k, v, None, "self")
-    return observer.run(call, lambda: function(q, k, v), name, forward, 0)
+SDPA = torch.nn.functional.scaled_dot_product_attention
 
 
-def test_an_opaque_function_is_profiled_once_a_kind(tensors, forward):
-    observer = Observer()
+def by_hand(q, k, v):
+    return (q @ k.mT).softmax(-1) @ v
 
+
+@pytest.fixture
+def watcher():
+    return Dispatcher(Policy("host"), watches=True)
+
+
+@pytest.fixture
+def forward_of_nobody():
+    """A forward that no Attention Backend of ours is part of."""
+    return Forward(step=3, cond="cond", text_len=512, recorders=[Recorder()])
+
+
+def test_an_opaque_function_is_profiled_once_a_kind(tensors, watcher, forward_of_nobody):
     with torch.inference_mode():
         for _ in range(3):
-            observed(observer, forward, tensors, torch.nn.functional.scaled_dot_product_attention)
+            attend(watcher, tensors(), forward_of_nobody, leave=SDPA)
 
-    assert [(r.active, r.evidence) for r in records(forward)] == [("flash", "profiled")] * 3
-    assert all(record.milliseconds > 0 for record in records(forward))
-    assert "aten::scaled_dot_product_attention" in records(forward)[2].sighting.operators
+    found = records(forward_of_nobody)
+    assert [(r.requested, r.active, r.evidence) for r in found] == [
+        ("host", "flash", "profiled")
+    ] * 3
+    assert all(record.milliseconds > 0 for record in found)
+    assert "aten::scaled_dot_product_attention" in found[2].sighting.operators
 
 
-def test_two_functions_with_equal_calls_are_told_apart(tensors, forward):
-    observer = Observer()
+def test_host_is_a_choice_like_any_other(tensors, forward_of_nobody):
+    dispatcher, given = (
+        Dispatcher(Policy("host"), rules=[Rule.parse("text", "", "", "math")]),
+        tensors(),
+    )
 
+    left = attend(dispatcher, given, forward_of_nobody, leave=by_hand)
+    attend(dispatcher, tensors(kv_len=512), forward_of_nobody)
+
+    assert torch.equal(left, by_hand(*given))
+    found = [(r.requested, r.active, r.evidence) for r in records(forward_of_nobody)]
+    assert found == [("host", "test_dispatch.by_hand", "host"), ("math", "math", "forced")]
+
+
+def test_what_was_wired_after_a_backend_is_told_as_the_reason(tensors, watcher, forward):
+    attend(watcher, tensors(), forward, leave=by_hand)
+
+    (record,) = records(forward)
+    assert (record.requested, record.active) == ("auto", "test_dispatch.by_hand")
+    assert (
+        record.reason == "test_dispatch.by_hand was wired after Attention Backend and took the call"
+    )
+
+
+def test_two_functions_with_equal_calls_are_told_apart(tensors, watcher, forward_of_nobody):
     with torch.inference_mode():
-        observed(observer, forward, tensors, torch.nn.functional.scaled_dot_product_attention)
-        observed(observer, forward, tensors, lambda q, k, v: (q @ k.mT).softmax(-1) @ v, "other")
+        attend(watcher, tensors(), forward_of_nobody, leave=SDPA)
+        attend(watcher, tensors(), forward_of_nobody, leave=by_hand)
 
-    assert [record.active for record in records(forward)] == ["flash", "other"]
+    found = [record.active for record in records(forward_of_nobody)]
+    assert found == ["flash", "test_dispatch.by_hand"]
 
 
-def test_a_fickle_function_is_looked_at_in_every_step(tensors, forward):
-    observer, (q, k, v) = Observer(), tensors()
-    call = Call.of(q, k, v, None, "self")
-    dense = torch.nn.functional.scaled_dot_product_attention
+def test_a_fickle_function_is_looked_at_in_every_step(tensors, watcher, forward_of_nobody):
+    forward = forward_of_nobody
+
+    def changing(q, k, v):
+        return SDPA(q, k, v) if forward.step == 0 else by_hand(q, k, v)
 
     with torch.inference_mode():
         for step in range(3):
             forward.step = step
-            run = (lambda: dense(q, k, v)) if step == 0 else (lambda: (q @ k.mT).softmax(-1) @ v)
             for _ in range(2):
-                observer.run(call, run, "pack.sparse", forward, 0, fickle=True)
+                attend(watcher, tensors(), forward, leave=changing, fickle=True)
 
-    assert [r.active for r in records(forward)] == ["flash"] * 2 + ["pack.sparse"] * 4
-
-
-def test_a_function_without_sdpa_keeps_its_name(tensors, forward):
-    observed(Observer(), forward, tensors, lambda q, k, v: (q @ k.mT).softmax(-1) @ v)
-
-    assert records(forward)[0].active == "somebody.attention"
+    names = [record.active.rpartition(".")[2] for record in records(forward)]
+    assert names == ["flash"] * 2 + ["changing"] * 4
 
 
-def test_a_profiler_already_at_work_is_left_alone(tensors, forward):
+def test_a_function_without_an_operator_of_torch_is_not_told_as_profiled(
+    tensors, watcher, forward_of_nobody
+):
+    attend(watcher, tensors(), forward_of_nobody, leave=by_hand)
+
+    (record,) = records(forward_of_nobody)
+    assert (record.active, record.evidence) == ("test_dispatch.by_hand", "host")
+    assert "aten::matmul" in record.sighting.operators
+
+
+def test_a_profiler_already_at_work_is_left_alone(tensors, watcher, forward_of_nobody):
     with profile(activities=[ProfilerActivity.CPU]) as session:
-        observed(Observer(), forward, tensors, lambda q, k, v: (q @ k.mT).softmax(-1) @ v)
+        attend(watcher, tensors(), forward_of_nobody, leave=by_hand)
 
-    assert records(forward)[0].evidence == "host"
+    assert records(forward_of_nobody)[0].evidence == "host"
     assert any(event.name == "aten::matmul" for event in session.events())
 
 
-def test_a_call_that_our_override_took_is_not_counted_twice(tensors, forward):
+def test_a_call_that_our_override_took_is_not_counted_twice(tensors, watcher, forward):
     dispatcher = Dispatcher(Policy("math"))
 
-    observed(
-        Observer(),
-        forward,
-        tensors,
-        lambda q, k, v: dispatcher.run(q, k, v, None, None, forward, 0),
-    )
+    attend(watcher, tensors(), forward, leave=lambda *given: attend(dispatcher, given, forward))
 
     assert [(r.active, r.evidence) for r in records(forward)] == [("math", "forced")]
+
+
+def test_an_interrupt_that_is_an_exception_is_no_failure_of_a_kernel(tensors, forward, breaking):
+    class Interrupt(Exception):
+        pass
+
+    asked = breaking(Interrupt())
+    dispatcher = Dispatcher(Policy("flash"), passing=(Interrupt,))
+
+    for _ in range(2):
+        with pytest.raises(Interrupt):
+            attend(dispatcher, tensors(), forward)
+
+    assert len(asked) == 2 and records(forward) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (torch.ones(1, 2, 64, 128, dtype=torch.int64), "gave a tensor of int64, needs floats"),
+        (torch.ones(1, 2, 64, 128, device="meta"), "gave a tensor on meta, needs cpu"),
+        (torch.ones(1, 2, 64), "gave a tensor of shape"),
+        ("nothing", "gave str, needs a tensor"),
+    ],
+)
+def test_what_no_attention_gives_never_reaches_the_model(tensors, forward, given, words):
+    odd = backends.Backend("flash", "odd", lambda call, environment: [], lambda *_: given, {})
+    dispatcher = Dispatcher(Policy("flash"), backends={**backends.BACKENDS, "flash": odd})
+
+    result = attend(dispatcher, tensors(), forward)
+
+    assert result.dtype == torch.float32 and result.device == CPU
+    (record,) = records(forward)
+    assert record.active == "math" and words in record.reason
+
+
+def test_an_interrupt_while_auto_measures_leaves_nothing_half_decided(tensors, forward, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    dispatcher = Dispatcher(Policy("auto"), timings_of=lambda device: Timings(None, "card"))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(dispatcher._measurements, "of", interrupted)
+        attend(dispatcher, tensors(), forward)
+
+    attend(dispatcher, tensors(), forward)
+
+    assert len(records(forward)) == 1
+
+
+def test_threads_wait_for_the_one_that_decides(tensors, monkeypatch):
+    """Each has a forward of its own, as the host's threads have."""
+    dispatcher = Dispatcher(Policy("flash"))
+    make, made = dispatcher._plans.make, []
+
+    def slow(*given):
+        made.append(1)
+        time.sleep(0.05)
+        return make(*given)
+
+    monkeypatch.setattr(dispatcher._plans, "make", slow)
+    recorder, given, failed = Recorder(), tensors(), []
+
+    def work():
+        try:
+            attend(dispatcher, given, Forward(recorders=[recorder]))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (failed, len(made)) == ([], 1)
+    assert [record.active for _, record in recorder.snapshot().calls] == ["flash"] * 8
 
 
 def test_an_error_under_the_profiler_comes_through():
@@ -223,8 +338,8 @@ def attention_sub_quad():
 
 def test_functions_are_named_for_people():
     assert name_of(attention_sub_quad) == "sub_quad"
-    assert name_of(Observer().reset) == "observer.Observer.reset"
-    assert name_of(Observer()) == "observer.Observer"
+    assert name_of(Recorder().reset) == "recorder.Recorder.reset"
+    assert name_of(Recorder()) == "recorder.Recorder"
     assert name_of(lambda: None) == "test_dispatch.test_functions_are_named_for_people.<lambda>"
 
 

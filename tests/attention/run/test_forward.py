@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import copy
+
+import torch
+from wanattn.attention.call import Call
+from wanattn.attention.record.record import Record
+from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.run.forward import Forward
 
 
@@ -17,15 +23,30 @@ def test_without_known_text_other_lengths_are_taken_for_text():
     assert Forward().role(4096, 77) == "text"
 
 
-def test_a_latent_as_long_as_the_text_alternates_as_wan_blocks_do():
-    forward = Forward(text_len=512)
+def record(role, block):
+    call = Call(role, 1, 2, 512, 512, 128, torch.float32)
+    return Record(call, "auto", "flash", "forced", block=block)
 
-    assert [forward.role(512, 512) for _ in range(4)] == ["self", "text", "self", "text"]
+
+def test_a_latent_as_long_as_the_text_goes_by_the_order_of_wan_s_blocks():
+    forward, roles = Forward(text_len=512), []
+
+    for block in (0, 0, 1, 1):
+        roles.append(forward.role(512, 512, block))
+        assert forward.role(512, 512, block) == roles[-1]  # asking changes nothing
+        forward.add(record(roles[-1], block))
+
+    assert roles == ["self", "text", "self", "text"]
 
 
-def test_a_call_that_is_passed_on_is_counted_once():
-    forward = Forward(text_len=512)
-    role = forward.role(512, 512)
+def test_the_text_comes_after_the_image_too():
+    forward = Forward(text_len=512, image_len=257)
+    forward.add(record("image", 3))
 
-    assert forward.passed_on(role, lambda: forward.role(512, 512)) == "self"
-    assert forward.role(512, 512) == "text"
+    assert forward.role(512, 512, 3) == "text"
+
+
+def test_a_copy_of_the_options_stays_with_its_forward():
+    forward = Forward(recorders=[Recorder()])
+
+    assert copy.deepcopy({"wanattn": forward})["wanattn"] is forward
