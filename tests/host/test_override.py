@@ -104,13 +104,14 @@ def test_devices_without_a_choice_are_left_to_the_host(
     comfy, monkeypatch, device, wish, on_refusal, left
 ):
     from wanattn.attention import Dispatcher, NoBackend, Policy, Recorder
+    from wanattn.attention.choose import policy
     from wanattn.nodes.host import override as overriding
 
     def plain(q, *rest, **named):
         return q
 
     if device == "mps":  # there is none here: another name for a device that torch makes anywhere
-        monkeypatch.setattr(overriding, "CHOOSABLE", ("cpu", "cuda", "meta"))
+        monkeypatch.setattr(policy, "CHOOSABLE", ("cpu", "cuda", "meta"))
     recorder = Recorder()
     dispatcher = Dispatcher(Policy(wish, on_refusal))
     override = overriding.Override(recorder, None, dispatcher)
