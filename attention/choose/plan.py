@@ -13,7 +13,7 @@ from ..backends import Backend, Refused, process
 from ..call import Call, Inputs
 from ..environment import Environment
 from .measurements import Measurements
-from .policy import Choice, Policy, candidates, choose, eligible
+from .policy import Choice, Policy, candidates, choose, eligible, refusals
 from .tuner import Measurement, describe
 
 MEASURED = ("cpu", "cuda")  # devices that can be timed
@@ -51,14 +51,20 @@ class Plans:
 
     def make(self, call: Call, policy: Policy, inputs: Inputs) -> Plan:
         plan = Plan(call, policy)
-        for name in candidates(call, self.environment, policy, self.backends):
-            gate = self.backends[name].gate if name in self.backends else None
-            if reasons := gate(inputs) if gate else []:
-                plan.failed[name] = tuple(reasons)
+        self._ask_gates(plan, inputs)
         self._measure(plan, inputs)
         self._choose(plan)
         log.debug("%s: %s", call.describe(), plan.choice)
         return plan
+
+    def _ask_gates(self, plan: Plan, inputs: Inputs) -> None:
+        """Those of the backends that the facts of the call let through: their own sentences say more."""
+        for name in candidates(plan.call, self.environment, plan.policy, self.backends):
+            backend = self.backends[name]
+            if backend.gate is None or refusals(backend, plan.call, self.environment):
+                continue
+            if reasons := backend.gate(inputs):
+                plan.failed[name] = tuple(reasons)
 
     def fail(self, plan: Plan, error: Exception) -> None:
         """The chosen backend broke: ask the next one."""

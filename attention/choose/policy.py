@@ -144,7 +144,7 @@ def eligible(
     On a GPU math is left out where a fused kernel can run: it cannot win, and writes down the whole score matrix.
     """
     backends = [known[name] for name in candidates(call, environment, policy, known)]
-    able = [backend for backend in backends if not _refusals(backend, call, environment)]
+    able = [backend for backend in backends if not refusals(backend, call, environment)]
     if call.device_type == "cuda" and len(able) > 1:
         able = [backend for backend in able if backend.name != "math"]
     return tuple(able)
@@ -171,7 +171,7 @@ def choose(
     measured = measured or {}
     for name in _by_speed(candidates(call, environment, policy, backends), measured):
         backend = backends[name]
-        reasons = (failed or {}).get(name) or _refusals(backend, call, environment)
+        reasons = (failed or {}).get(name) or refusals(backend, call, environment)
         reasons = reasons or _doubts(backend, measured.get(name), policy)
         if not reasons:
             return Choice(backend, tuple(rejected))
@@ -190,7 +190,7 @@ def unchoosable(device: str, policy: Policy) -> str:
     return "" if device in CHOOSABLE or stops else NOT_BY_ONE.format(device)
 
 
-def _refusals(backend: Backend, call: Call, environment: Environment) -> Sequence[str]:
+def refusals(backend: Backend, call: Call, environment: Environment) -> Sequence[str]:
     reasons = [PROTECTED] if call.protected and not backend.exact else []
     return reasons or backend.refusals(call, environment)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
 
 import pytest
@@ -15,7 +13,6 @@ from wanattn.attention.choose import tuner
 from wanattn.attention.choose.matmul import MatrixProducts
 from wanattn.attention.choose.reference import Reference
 from wanattn.attention.choose.tuner import Measurement, check, describe, tune
-from wanattn.attention.run.finite import Guard, Suspect
 
 FLASH, MATH = BACKENDS["flash"], BACKENDS["math"]
 
@@ -229,66 +226,6 @@ def test_events_time_the_device(case):
     found = tune(Call.of(q, k, v, None, "self"), [FLASH, BACKENDS["efficient"]], Inputs(q, k, v))
 
     assert all(measurement.usable for measurement in found)
-
-
-def guarded(guard: Guard, values, **where) -> None:
-    suspect = Suspect("self", "int8", where.get("step"), where.get("block"))
-    guard.watch(torch.tensor(values).reshape(1, 1, -1, 1), suspect)
-
-
-@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-def test_guard_names_step_and_block_of_an_output_that_is_not_finite(bad):
-    guard = Guard()
-    guarded(guard, [1.0, 2.0], step=3, block=0)
-    guarded(guard, [1.0, bad], step=3, block=1)
-    guarded(guard, [60000.0, -60000.0], step=3, block=2)
-    guard.post()
-
-    assert guard.read() == [Suspect("self", "int8", 3, 1)]
-    assert guard.read() == []
-
-
-def test_guard_works_in_and_out_of_inference_mode_and_past_its_seats(monkeypatch):
-    monkeypatch.setattr("wanattn.attention.run.finite.SEATS", 2)
-    guard = Guard()
-    with torch.inference_mode():
-        for block in range(3):
-            guarded(guard, [torch.nan], block=block)
-    guarded(guard, [torch.nan], block=3)
-    guard.post()
-
-    assert [suspect.block for suspect in guard.read()] == [0, 1, 2, 3]
-
-
-def test_guard_loses_nothing_where_the_host_runs_devices_in_threads():
-    guard, bad, each = Guard(), torch.full((1, 1, 2, 2), torch.nan), 400
-
-    def work(number):
-        for block in range(each):
-            guard.watch(bad, Suspect(None, "rough", number, block))
-            guard.post()
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(before)
-
-    found = {(suspect.step, suspect.block) for suspect in guard.read()}
-    assert len(found) == 4 * each
-
-
-def test_half_precision_sum_does_not_overflow():
-    guard = Guard()
-    guard.watch(torch.full((1, 1, 4096, 4), 60000.0, dtype=torch.float16), Suspect("", "", 0, 0))
-    guard.post()
-
-    assert guard.read() == []
 
 
 def test_budget_is_what_a_forward_takes_at_least(make_call):

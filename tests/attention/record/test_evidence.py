@@ -9,6 +9,7 @@ from wanattn.attention.backends import BACKENDS, Backend
 from wanattn.attention.choose import policy
 from wanattn.attention.choose.policy import Policy
 from wanattn.attention.record import evidence
+from wanattn.attention.record.evidence import watch
 from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.report.payload import payload_of
 from wanattn.attention.report.text import text_of
@@ -129,3 +130,36 @@ def test_a_failing_profiler_costs_only_the_proof(tensors, monkeypatch):
     assert {(r.active, r.evidence) for r in records(attend(tensors, "sample"))} == {
         ("flash", "forced")
     }
+
+
+def test_a_failing_call_runs_once_under_the_profiler():
+    runs = []
+
+    def fail():
+        runs.append(1)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        watch(fail, torch.device("cpu"))
+
+    assert len(runs) == 1
+
+
+def test_a_call_beside_a_profiled_one_does_not_wait_for_it():
+    inside, release, seen = threading.Event(), threading.Event(), []
+
+    def slow():
+        inside.set()
+        assert release.wait(30)
+        return torch.ones(1)
+
+    thread = threading.Thread(target=lambda: seen.append(watch(slow, torch.device("cpu"))))
+    thread.start()
+    assert inside.wait(30)
+
+    result, sighting = watch(lambda: torch.ones(2), torch.device("cpu"))
+
+    assert sighting is None and not seen  # the other one is still inside
+    release.set()
+    thread.join()
+    assert result.shape == (2,)

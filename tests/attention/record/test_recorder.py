@@ -106,3 +106,34 @@ def test_the_listener_hears_every_call(make_call):
     recorder.add(record(make_call))
 
     assert heard == [1]
+
+
+def test_a_snapshot_stays_as_it_is_while_calls_go_on(make_call):
+    recorder, over = Recorder(limit=200), threading.Event()
+    run = recorder.begin("job", 2)
+
+    def work():
+        number = 0
+        while not over.is_set():
+            number += 1
+            recorder.add(Record(make_call(), "auto", f"kernel {number % 50}", "forced", "", 0, 0))
+            recorder.forward(number % 7)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(200):
+            snapshot = recorder.snapshot()
+            totals = snapshot.counts.total()
+            kept = len(snapshot.calls) + snapshot.dropped
+            assert totals == kept == sum(row.calls for row in snapshot.rows.values())
+            assert snapshot.runs[0].calls == totals
+            assert len(snapshot.runs[0].step_seconds()) == len(snapshot.runs[0].step_starts)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    before = recorder.snapshot()
+    recorder.end(run, "finished")
+    assert before.runs[0].state == "running"
