@@ -7,7 +7,19 @@ from typing import NamedTuple
 
 import torch
 
-ROLES = ("self", "text", "image", "other")
+ROLES = (
+    "self",
+    "text",
+    "image",
+    "vace self",
+    "vace text",
+    "audio",
+    "face",
+    "speech",
+    "music",
+    "camera",
+    "other",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from itertools import pairwise, product
 from ..call import ROLES
 
 MOST_LETTERS = 60  # of a list of ranges in a sentence
-RULE_ROLES = ("any", *ROLES)
+RULE_ROLES = ("any", "self", "text", "image", "vace", *ROLES[5:])
 INDEXES = re.compile(r"([0-9]{1,6})(-([0-9]{1,6})?)?")
 SHARES = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)%-(?:([0-9]{1,3}(?:\.[0-9]{1,4})?)%)?")
 
@@ -81,7 +81,7 @@ class Rulings:
         row: list[Rule | None] = [None] * (blocks + 1)  # the last of a row or column: not known
         self._table = {role: [row[:] for _ in range(steps + 1)] for role in ROLES}
         for rule in rules:
-            roles = ROLES if rule.role == "any" else (rule.role,)
+            roles = [role for role in ROLES if rule.role in ("any", role, role.partition(" ")[0])]
             rows, columns = _held(rule.steps, steps), _held(rule.blocks, blocks)
             for role, step, block in product(roles, rows, columns):
                 self._table[role][step][block] = rule

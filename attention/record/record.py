@@ -47,6 +47,7 @@ class Record:
     """`active` is what ran; `evidence` says how that is known: forced, profiled or host.
 
     `sighting` is what the profiler saw in a call of this kind; with `mismatch` it contradicts what was forced.
+    `via` says how the call went past the host's hook, empty where it came through it.
     `milliseconds` is filled in once the device has passed the call, and stays None where nothing can time it.
     """
 
@@ -61,3 +62,4 @@ class Record:
     milliseconds: float | None = None
     sighting: Sighting | None = None
     mismatch: bool = False
+    via: str = ""

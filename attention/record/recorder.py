@@ -31,6 +31,8 @@ class Run:
     mismatches: int = 0
     # calls by requested, active, reason
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    # calls that did not come through the hook, by how, role and what ran, empty where that cannot be seen
+    past: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -39,7 +41,8 @@ class Run:
 
     def copy(self) -> Run:
         starts, counts = dict(self.step_starts), self.counts.copy()
-        return dataclasses.replace(self, step_starts=starts, counts=counts)
+        past = self.past.copy()
+        return dataclasses.replace(self, step_starts=starts, counts=counts, past=past)
 
     def step_seconds(self) -> list[float]:
         edges = [*sorted(self.step_starts.values()), self.seconds]
@@ -143,11 +146,19 @@ class Recorder:
             run = self.runs[-1]
             run.counts[record.requested, record.active, record.reason] += 1
             run.mismatches += record.mismatch
+            if record.via:
+                run.past[record.via, record.call.role, record.active] += 1
             self._calls.append((run.number, record))
             if len(self._calls) > self.limit:
                 self._drop()
         if self.listener:
             self.listener()
+
+    def miss(self, how: str, role: str) -> None:
+        """A module that calls attention ran without a call that can be seen."""
+        with self._lock:
+            if self.runs:
+                self.runs[-1].past[how, role, ""] += 1
 
     def _drop(self) -> None:
         _, record = self._calls.popleft()
@@ -165,6 +176,7 @@ class Recorder:
 
 
 def _tally(rows: dict[tuple, Tally], record: Record) -> Tally:
-    tally = rows.setdefault((record.call, record.requested, record.active), Tally())
+    key = (record.call, record.requested, record.active, record.via)
+    tally = rows.setdefault(key, Tally())
     tally.add(record)
     return tally

@@ -40,9 +40,22 @@ def payload_of(
         "runs": [_run(run) for run in snapshot.runs],
         "rows": [rows[position] for position in order],
         "grid": _grid(snapshot, index),
+        "account": account_of(snapshot),
         "coverage": list(coverage),
         "notes": list(notes),
     }
+
+
+def account_of(snapshot: Snapshot) -> dict:
+    """How many attention calls the model made, how many came through the host's hook, and what took the rest."""
+    past = sum((run.past for run in snapshot.runs), Counter())
+    unseen = sum(calls for (_, _, ran), calls in past.items() if not ran)
+    calls = snapshot.counts.total() + unseen
+    rest = [
+        {"calls": count, "role": role, "how": how, "ran": ran}
+        for (how, role, ran), count in past.most_common()
+    ]
+    return {"calls": calls, "hooked": calls - past.total(), "past": rest}
 
 
 def totals_of(counts: Counter) -> dict[str, int]:
@@ -74,7 +87,7 @@ def _run(run: Run) -> dict:
 
 
 def _row(key: tuple, tally: Tally) -> dict:
-    call, requested, active = key
+    call, requested, active, via = key
     median = statistics.median(tally.times) if tally.times else None
     return {
         "role": call.role,
@@ -95,6 +108,8 @@ def _row(key: tuple, tally: Tally) -> dict:
         "tflops": rounded(call.flops / median / 1e9) if median else None,
         "reasons": sorted(tally.reasons),
         "mismatch": tally.mismatch,
+        "via": via,
+        "protected": call.protected,
         "operators": list(tally.sighting.operators) if tally.sighting else [],
         "kernels": list(tally.sighting.kernels) if tally.sighting else [],
     }
@@ -109,7 +124,7 @@ def _grid(snapshot: Snapshot, index: dict[tuple, int]) -> list[dict]:
     for run, record in snapshot.calls:
         if run != newest or record.step is None or record.block is None:
             continue
-        row = index[record.call, record.requested, record.active]
+        row = index[record.call, record.requested, record.active, record.via]
         cell = (bool(record.reason), row, record.milliseconds)
         place = cells.setdefault(record.call.role, {})
         where = (record.step, record.block)

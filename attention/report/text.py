@@ -46,9 +46,33 @@ def text_of(report: dict) -> str:
     return "\n".join([*lines, *report["notes"]])
 
 
+def account_lines(account: dict) -> list[str]:
+    """What did not come through the host's hook, in words; nothing where all did."""
+    past = sum(part["calls"] for part in account["past"])
+    if not past:
+        return []
+    parts = [
+        f"{part['calls']} {part['role']} {'ran ' + part['ran'] if part['ran'] else 'unseen'}, {part['how']}"
+        for part in account["past"]
+    ]
+    head = f"{past} of {account['calls']} calls did not come through ComfyUI's hook"
+    return [f"{head}: {'; '.join(parts)}"]
+
+
+def _nothing(report: dict) -> str:
+    """Why there is no call, as far as the runs tell."""
+    runs = report["runs"]
+    if not runs:
+        return "No attention call was recorded. Is this node's output what the sampler gets?"
+    forwards = sum(run["forwards"] for run in runs)
+    if not forwards:
+        return "The sampler ran no step with this model."
+    return f"This model made no attention call in {forwards} forward{'' if forwards == 1 else 's'}."
+
+
 def _headline(report: dict) -> str:
     if not report["calls"]:
-        return "No attention call was recorded. Is this node's output what the sampler gets?"
+        return "\n".join([_nothing(report), *account_lines(report["account"])])
     shares = (
         f"{active} {100 * calls / report['calls']:.0f} %"
         for active, calls in report["totals"].items()
@@ -65,7 +89,7 @@ def _headline(report: dict) -> str:
         reasons.insert(
             0, f"! MISMATCH: in {count} calls the profiler saw another backend than was forced"
         )
-    return "\n".join([headline, *reasons])
+    return "\n".join([headline, *account_lines(report["account"]), *reasons])
 
 
 def _run_line(run: dict) -> str:

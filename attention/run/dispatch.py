@@ -140,17 +140,21 @@ class Dispatcher:
 
         Raises NoBackend if every backend that the policy allows refuses the call or breaks on it.
         """
-        if not forward.captures:
-            return self._run(inputs, place, forward, leave)
-        with forward.captured(place, inputs):
-            return self._run(inputs, place, forward, leave)
+        outer, forward.inside = forward.inside, True
+        try:
+            if not forward.captures:
+                return self._run(inputs, place, forward, leave)
+            with forward.captured(place, inputs):
+                return self._run(inputs, place, forward, leave)
+        finally:
+            forward.inside = outer
 
     def _run(self, inputs, place, forward, leave) -> torch.Tensor:
         kind = self._kind(inputs, place, forward, leave)
         while (backend := kind.plan.choice.backend) is not None:
             where = (forward.step, place.block, forward.cond)
             known = (kind.plan.call, kind.asked, kind.active, kind.evidence, kind.reason)
-            record = Record(*known, *where)
+            record = Record(*known, *where, via=place.via)
             if backend is HOST:
                 return self._leave(kind, record, forward, leave)
             run = functools.partial(backend.run, *inputs)

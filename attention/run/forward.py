@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
 from ..call import Inputs
 from ..record.record import Record
 from ..record.recorder import Recorder
+from .site import CROSS, Site
 
 
 class Place(NamedTuple):
     """Where in a forward a call is made, and what is known of it beside its tensors.
 
     `protected` is a call that the model wants in full precision. `left` says why it goes back to where it came from,
-    empty where it need not. `fickle` is whether what runs there may change with the step.
+    empty where it need not. `fickle` is whether what runs there may change with the step, `via` how the call went past
+    the host's hook, empty where it came through it.
     """
 
     role: str
@@ -26,6 +29,7 @@ class Place(NamedTuple):
     protected: bool = False
     left: str = ""
     fickle: bool = False
+    via: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,26 @@ class Seen:
     error: str = ""
 
 
+class Unreachable(RuntimeError):
+    """A call that must run on a backend ran where nobody can reach it."""
+
+    def __init__(self, wish: str, site: Site) -> None:
+        lines = [
+            f"Attention Backend '{wish}' cannot reach {site.name}.",
+            f"  {site.how()}, and makes no attention call that ComfyUI or torch shows.",
+            "Set on_refusal to 'next best', or take off what replaced it.",
+        ]
+        super().__init__("\n".join(lines))
+
+
+class Taker(Protocol):
+    """Whoever runs calls of a forward."""
+
+    def run(
+        self, inputs: Inputs, place: Place, forward: Forward, leave: functools.partial
+    ) -> torch.Tensor: ...
+
+
 @dataclass(slots=True)
 class Forward:
     """Step and conditioning of one forward, and who records its calls.
@@ -46,7 +70,9 @@ class Forward:
     `wish` is the backend that the user asked for, empty where nothing was asked; `proof` how much is profiled, one of
     evidence.PROOFS, empty for what each kind of call needs. `text_len` and `image_len` are the token counts of the two
     kinds of context, where they are known. `captures` are told of every call once it is over; they must not raise.
-    `calls` counts what was recorded, `last` is the newest.
+    `calls` counts what was recorded, `last` is the newest. `sites` are the modules that it is in, each with the calls
+    when it began; `inside` is whether a call is under way; `taker` answers those that go past the hook, and with
+    `strict` one that nobody can reach ends the run.
     """
 
     step: int | None = None
@@ -60,15 +86,26 @@ class Forward:
     captures: list[Callable[[Seen], None]] = field(default_factory=list)
     calls: int = 0
     last: Record | None = None
+    sites: list[tuple[Site, int]] = field(default_factory=list)
+    inside: bool = False
+    taker: Taker | None = None
+    strict: str = ""
 
     def __deepcopy__(self, memo: dict) -> Forward:
         return self  # a copy of the options that carry it is still of this forward
 
+    @property
+    def site(self) -> Site | None:
+        """The innermost module that calls attention."""
+        return self.sites[-1][0] if self.sites else None
+
     def role(self, q_len: int, kv_len: int, block: int | None = None) -> str:
-        """Tell self-attention from attention to text or image tokens by the lengths.
+        """What the module is for; where that is not known, self, text or image by the lengths.
 
         Where a latent has exactly as many tokens as the text, Wan's fixed order decides: self, then text.
         """
+        if self.sites and (role := self.sites[-1][0].role):
+            return role if role != CROSS else self._context(kv_len)
         if q_len == kv_len:
             return "text" if kv_len == self.text_len and self._past_self(block) else "self"
         if kv_len == self.text_len:
@@ -76,6 +113,17 @@ class Forward:
         if kv_len == self.image_len:
             return "image"
         return "text" if self.text_len is None else "other"
+
+    def _context(self, kv_len: int) -> str:
+        return "text" if self.text_len is None or kv_len == self.text_len else "image"
+
+    def miss(self, site: Site) -> None:
+        """A module that calls attention ran and made no call that can be seen."""
+        role = site.role or "other"
+        for recorder in self.recorders:
+            recorder.miss(site.how(), "text" if role == CROSS else role)
+        if self.strict:
+            raise Unreachable(self.strict, site)
 
     def _past_self(self, block: int | None) -> bool:
         last = self.last

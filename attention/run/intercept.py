@@ -43,41 +43,11 @@ class Intercept(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is not F.scaled_dot_product_attention:
             return function(*args, **(kwargs or {}))
-        return self._attend(*args, **(kwargs or {}))
+        run = functools.partial(self.dispatcher.run, forward=self.forward)
+        return _attend(run, self._place, function, *args, **(kwargs or {}))
 
-    def _attend(
-        self,
-        query,
-        key,
-        value,
-        attn_mask=None,
-        dropout_p=0.0,
-        is_causal=False,
-        scale=None,
-        enable_gqa=False,
-    ):
-        options = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
-        if query.ndim == 3:
-            return self._attend_single_head(query, key, value, attn_mask, options)
-        leave = functools.partial(
-            F.scaled_dot_product_attention,
-            *(query, key, value, attn_mask),
-            enable_gqa=enable_gqa,
-            **options,
-        )
-        if query.ndim != 4:
-            return leave()
-        role = self.forward.role(query.shape[2], key.shape[2], self.block)
-        place = Place(role, self.block, left=CAUSAL if is_causal or dropout_p else "")
-        inputs = Inputs(query, key, value, attn_mask, scale)
-        return self.dispatcher.run(inputs, place, self.forward, leave)
-
-    def _attend_single_head(self, query, key, value, attn_mask, options: dict):
-        """Tensors of [batch, tokens, head_dim]."""
-        if attn_mask is not None and attn_mask.ndim == 3:
-            attn_mask = rearrange(attn_mask, "b n m -> b 1 n m")
-        q, k, v = (rearrange(x, "b n d -> b 1 n d") for x in (query, key, value))
-        return rearrange(self._attend(q, k, v, attn_mask, **options), "b 1 n d -> b n d")
+    def _place(self, q_len: int, kv_len: int) -> Place:
+        return Place(self.forward.role(q_len, kv_len, self.block), self.block)
 
     @contextmanager
     def numbering(self, blocks: Iterable[torch.nn.Module]):
@@ -98,3 +68,57 @@ class Intercept(TorchFunctionMode):
             self.block = index
 
         return hook
+
+
+def past_sdpa(forward: Forward, function: Callable, args: tuple, kwargs: dict, foreign: bool):
+    """A call of SDPA that a watched model makes past its host's hook."""
+    if forward.taker is None:
+        return function(*args, **kwargs)
+    site = forward.site
+    block = site.block if site else None
+    via = site.how() if site else "made outside the modules that are known"
+
+    def place(q_len: int, kv_len: int) -> Place:
+        return Place(forward.role(q_len, kv_len, block), block, fickle=foreign, via=via)
+
+    run = functools.partial(forward.taker.run, forward=forward)
+    return _attend(run, place, function, *args, **kwargs)
+
+
+def _attend(
+    run: Callable[..., torch.Tensor],
+    place: Callable[[int, int], Place],
+    function: Callable,
+    query,
+    key,
+    value,
+    attn_mask=None,
+    dropout_p=0.0,
+    is_causal=False,
+    scale=None,
+    enable_gqa=False,
+) -> torch.Tensor:
+    """`run` is given inputs, the place and the way back to `function`, which is torch's or stands in its place."""
+    options = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
+    if query.ndim == 3:
+        return _single_head(run, place, function, query, key, value, attn_mask, options)
+    options["enable_gqa"] = enable_gqa
+    leave = functools.partial(function, query, key, value, attn_mask, **options)
+    if query.ndim != 4:
+        return leave()
+    found = place(query.shape[2], key.shape[2])
+    found = found._replace(left=CAUSAL) if is_causal or dropout_p else found
+    mask = attn_mask
+    if mask is not None and mask.ndim < 4:
+        mask = mask[(None,) * (4 - mask.ndim)]  # B H N M
+    return run(Inputs(query, key, value, mask, scale), found, leave=leave)
+
+
+def _single_head(run, place, function, query, key, value, attn_mask, options: dict):
+    """Tensors of [batch, tokens, head_dim]."""
+    if attn_mask is not None and attn_mask.ndim == 3:
+        attn_mask = rearrange(attn_mask, "b n m -> b 1 n m")
+    q, k, v = (rearrange(x, "b n d -> b 1 n d") for x in (query, key, value))
+    return rearrange(
+        _attend(run, place, function, q, k, v, attn_mask, **options), "b 1 n d -> b n d"
+    )

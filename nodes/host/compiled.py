@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import comfy.ldm.modules.attention as host_attention
 import torch
+from torch._dynamo.eval_frame import OptimizedModule
 
 from ...attention.run import operator
 from ...attention.run.forward import Forward
@@ -79,7 +80,7 @@ class Graphs:
 
     def begin(self, model) -> None:
         """At the start of a run."""
-        self.compiled = OPTION in model.model_options
+        self.compiled = OPTION in model.model_options or _has_compiled(model)
         self.renewed = self._reached = False
 
     @contextmanager
@@ -107,6 +108,15 @@ class Graphs:
         if not self.compiled:
             return []
         return [TAKEN if takes else WATCHED, *([RENEWED] if self.renewed else [])]
+
+
+def _has_compiled(model) -> bool:
+    """Whether anything in it is compiled, by an object patch or by itself."""
+    modules = [*model.object_patches.values(), *model.model.diffusion_model.modules()]
+    return any(
+        isinstance(module, OptimizedModule) or getattr(module, "_compiled_call_impl", None)
+        for module in modules
+    )
 
 
 def taker(slot) -> Override | None:

@@ -67,8 +67,10 @@ class Override:
             return self._in_graph(func, q, k, v, heads, rest)
         options = kwargs.get("transformer_options") or {}
         forward = options.get(KEY) or Forward(recorders=[self._recorder])
-        inputs = _inputs(q, k, v, heads, rest)
+        inputs = inputs_of(q, k, v, heads, rest)
         block = options.get("block_index")
+        if block is None and forward.sites:
+            block = forward.sites[-1][0].block
         role = forward.role(inputs.q.shape[2], inputs.k.shape[2], block)
         fickle = self.previous is not None
         place = Place(role, block, kwargs.get(PRECISION, True) is False, "", fickle)
@@ -91,12 +93,13 @@ class Override:
             return func(q, k, v, heads, **rest)
         options = rest.get("transformer_options") or {}
         protected = rest.get(PRECISION, True) is False
-        inputs = _inputs(q, k, v, heads, rest)
+        inputs = inputs_of(q, k, v, heads, rest)
         result = attend(*inputs, options.get("block_index"), protected)
         return result if rest["skip_output_reshape"] else merge_heads(result)
 
 
-def _inputs(q, k, v, heads: int, rest: dict) -> Inputs:
+def inputs_of(q, k, v, heads: int, rest: dict) -> Inputs:
+    """What the host says of a call, as the kernels take it."""
     mask = rest["mask"]
     if mask is not None and mask.ndim != 4:
         mask = mask[None, None] if mask.ndim == 2 else mask[:, None]  # B H N M

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import weakref
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import ClassVar
 
 import comfy.model_management
@@ -18,16 +19,21 @@ from ...attention.record.name import name_of
 from ...attention.record.recorder import Recorder, Snapshot
 from ...attention.report.text import summary
 from ...attention.run.dispatch import Dispatcher
+from ...attention.run.follow import entered, followed
 from ...attention.run.forward import Forward
+from ...attention.run.site import Site
 from .capture import Capture
 from .compiled import Graphs
 from .display import Display
 from .facts import Facts, facts_of, unseen
 from .files import write_unfinished
 from .override import KEY, SLOT, Override
+from .past import names
 from .payload import build
+from .roles import sites_of
 
 EVENT = "wanattn.update"
+NAMES = names()
 log = logging.getLogger("wanattn")
 
 
@@ -92,7 +98,8 @@ class Tap:
         device = self._begin(executor.class_obj.model_patcher, sigmas.tolist())
         state = "failed"
         try:
-            result = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+            with followed(self._sites()):
+                result = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
             state = "finished"
             return result
         except comfy.model_management.InterruptProcessingException:
@@ -127,6 +134,12 @@ class Tap:
             self._capture.listener = self.display.show
         return _start_peak(model.load_device)
 
+    def _sites(self) -> list[Site]:
+        """Once a run, by the first tap; hooks on a compiled module would break its graph."""
+        if self._upstream or self._graphs.compiled or self._model is None:
+            return []
+        return sites_of(self._model)
+
     def _keep_warnings(self, job: str | None) -> None:
         """A spoiled output of an earlier run of this job still explains its video."""
         if job is None or job != self.recorder.job:
@@ -152,7 +165,7 @@ class Tap:
                 options[SLOT] = self._watch
         self._join(forward, slot)
         try:
-            with self._serving(slot, forward) if first else nullcontext():
+            with self._reaching(slot, forward) if first else nullcontext():
                 return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
         finally:
             if first:
@@ -163,14 +176,20 @@ class Tap:
             self._end_forward()
             self._tick()
 
-    def _serving(self, slot, forward: Forward):
-        """Compiled graphs have their calls answered by the override of ours that takes or watches them."""
-        if isinstance(slot, Override):
-            return self._graphs.serving(slot, forward, certain=True)
+    @contextmanager
+    def _reaching(self, slot, forward: Forward) -> Iterator[None]:
+        """Calls that go past the hook, and those of compiled graphs, come to the override that takes or watches them."""
+        override = slot if isinstance(slot, Override) else self._last_taker() or self._watch
+        forward.taker = override.dispatcher
+        certain = override is slot
+        led = nullcontext() if self._graphs.compiled else NAMES.led()
+        with self._graphs.serving(override, forward, certain), entered(forward), led:
+            yield
+
+    def _last_taker(self) -> Override | None:
         known = [tap.override for tap in taps(self._model)] if self._model else []
         takers = [override for override in known if override and override.dispatcher.chooses]
-        override = takers[-1] if takers else self._watch
-        return self._graphs.serving(override, forward, certain=False)
+        return takers[-1] if takers else None
 
     def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
         sigma = float(t.flatten()[0])  # the one read from the device in a forward

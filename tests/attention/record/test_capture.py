@@ -113,7 +113,7 @@ def test_what_load_would_refuse_is_not_written(inputs, path):
         ValueError, match=r"q of dtype 'torch.float64', needs one of F16, BF16, F32"
     ):
         save(path, "self", inputs(dtype=torch.float64), {})
-    with pytest.raises(ValueError, match="role 'audio', needs one of self, text, image, other"):
+    with pytest.raises(ValueError, match="role 'pixels', needs one of self, text, image"):
         save(path, "audio", inputs(), {})
     assert not path.exists()
 
@@ -168,7 +168,7 @@ def test_the_sound_file_of_these_tests_loads(path):
         ({"schema": "one"}, "schema 'one', this wanattn reads 1: the file is damaged"),
         ({"layout": "HBND"}, "layout 'HBND', needs one of BNHD, BHND"),
         ({"layout": None}, "layout '', needs one of BNHD, BHND"),
-        ({"role": "audio"}, "role 'audio', needs one of self, text, image, other"),
+        ({"role": "pixels"}, "role 'pixels', needs one of self, text, image"),
         ({"scale": "nan"}, "scale 'nan', needs a finite number above 0"),
         ({"scale": "1e999"}, "scale '1e999', needs a finite number above 0"),
         ({"scale": "-1"}, "scale '-1', needs a finite number above 0"),

@@ -1,0 +1,94 @@
+"""Which module of a watched model calls attention, found in its code and followed while it runs."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FunctionType
+
+import torch
+
+from .forward import Forward
+from .site import Site
+
+SDPA = "scaled_dot_product_attention"
+DEPTH = 2  # methods that a forward calls, and those that they call
+_here = threading.local()  # the forward that this thread runs, and nothing else
+
+
+def current() -> Forward | None:
+    """The forward of a watched model that this thread is in."""
+    return getattr(_here, "forward", None)
+
+
+@contextmanager
+def entered(forward: Forward) -> Iterator[None]:
+    before = current()
+    _here.forward = forward
+    try:
+        yield
+    finally:
+        _here.forward = before
+
+
+def calling(
+    modules: Iterable[tuple[str, torch.nn.Module]], functions: Collection[Callable]
+) -> list[tuple[str, torch.nn.Module]]:
+    """Those of the named modules whose `forward`, the class's or their own, names one of the functions."""
+    wanted = frozenset(map(id, functions))
+    of_class = functools.cache(lambda kind: _calls(kind, getattr(kind, "forward", None), wanted))
+    return [
+        (name, module)
+        for name, module in modules
+        if of_class(type(module)) or _calls(type(module), vars(module).get("forward"), wanted)
+    ]
+
+
+@contextmanager
+def followed(sites: Iterable[Site]) -> Iterator[None]:
+    """Meanwhile every forward knows the site that it is in, and is told of those that ran without a call."""
+    handles = []
+    try:
+        for site in sites:
+            enter, leave = functools.partial(_enter, site), functools.partial(_leave, site)
+            handles.append(site.module.register_forward_pre_hook(enter))
+            handles.append(site.module.register_forward_hook(leave, always_call=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _enter(site: Site, module, inputs) -> None:
+    forward = current()
+    if forward is not None:
+        forward.sites.append((site, forward.calls))
+
+
+def _leave(site: Site, module, inputs, output) -> None:
+    forward = current()
+    if forward is None or not forward.sites or forward.sites[-1][0] is not site:
+        return
+    _, before = forward.sites.pop()
+    if forward.calls == before and output is not None:  # None after an error
+        forward.miss(site)
+
+
+def _calls(kind: type, function: object, wanted: frozenset[int], depth: int = DEPTH) -> bool:
+    function = getattr(function, "__func__", function)
+    if not isinstance(function, FunctionType):
+        return False
+    names = set(_names(function.__code__))
+    if SDPA in names or any(id(function.__globals__.get(name)) in wanted for name in names):
+        return True
+    methods = (getattr(kind, name, None) for name in names if depth)
+    return any(_calls(kind, method, wanted, depth - 1) for method in methods if method)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)

@@ -1,0 +1,115 @@
+"""Attention functions wherever they were imported: while a watched model runs, their names lead past its account.
+
+Other threads, and models that nobody watches, go straight through. What other packs have put in the place of such a
+function in the meantime is left in its place and told.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .follow import current
+from .forward import Forward
+
+Handler = Callable[[Forward, Callable, tuple, dict, bool], object]
+
+
+class StandIn:
+    """In the place of `function`. Within a watched forward the call goes to `handler`, unless one is under way."""
+
+    __slots__ = ("__name__", "__wrapped__", "foreign", "function", "handler")
+
+    def __init__(self, function: Callable, handler: Handler, foreign: bool) -> None:
+        self.function = self.__wrapped__ = function
+        self.handler = handler
+        self.foreign = foreign
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __getattr__(self, name: str):
+        return getattr(self.function, name)
+
+    def __call__(self, *args, **kwargs):
+        forward = current()
+        if forward is None or forward.inside:
+            return self.function(*args, **kwargs)
+        return self.handler(forward, self.function, args, kwargs, self.foreign)
+
+
+class Names:
+    """`handlers` are given for each known function. Modules named like `own` keep their names as they are."""
+
+    def __init__(self, handlers: dict[Callable, Handler], own: str) -> None:
+        self._handlers = handlers
+        self._own = own
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._modules = 0
+        self._places: list[tuple[dict, str, Handler, Callable]] = []
+        self._put: list[tuple[dict, str, StandIn]] = []
+        self._made: dict[int, StandIn] = {}
+
+    @contextmanager
+    def led(self) -> Iterator[None]:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._install()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._restore()
+
+    def foreign(self) -> list[tuple[str, Callable]]:
+        """What stands in the place of a known function now: `module.name` and the function."""
+        with self._lock:
+            return [
+                (f"{known.get('__name__', '')}.{name}", known[name])
+                for known, name, _, original in self._places
+                if name in known
+                and not isinstance(known[name], StandIn)
+                and known[name] is not original
+            ]
+
+    def _install(self) -> None:
+        if len(sys.modules) != self._modules:
+            self._find()
+        for known, name, handler, original in self._places:
+            function = known.get(name)
+            if not callable(function) or isinstance(function, StandIn):
+                continue
+            known[name] = stand_in = self._stand_in(function, handler, function is not original)
+            self._put.append((known, name, stand_in))
+
+    def _stand_in(self, function: Callable, handler: Handler, foreign: bool) -> StandIn:
+        """One for each function: a compiled graph that saw it knows it again."""
+        made = self._made.get(id(function))
+        if made is None or made.function is not function:
+            made = self._made[id(function)] = StandIn(function, handler, foreign)
+        return made
+
+    def _restore(self) -> None:
+        for known, name, stand_in in self._put:
+            if known.get(name) is stand_in:  # else somebody has put something else there meanwhile
+                known[name] = stand_in.function
+        self._put.clear()
+
+    def _find(self) -> None:
+        self._modules = len(sys.modules)
+        seen = {(id(known), name) for known, name, *_ in self._places}
+        wanted = {id(function): function for function in self._handlers}
+        for module_name, module in list(sys.modules.items()):
+            if module is None or module_name.partition(".")[0] == self._own:
+                continue
+            known = getattr(module, "__dict__", None)
+            if not isinstance(known, dict):
+                continue
+            for name, value in list(known.items()):
+                function = wanted.get(id(value))
+                if function is not None and (id(known), name) not in seen:
+                    self._places.append((known, name, self._handlers[function], function))

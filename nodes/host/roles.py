@@ -1,0 +1,79 @@
+"""Which modules of a model call attention, and what for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import comfy.ldm.modules.attention as host_attention
+import torch
+import torch.nn.functional as F
+from comfy.ldm.wan.model import WanModel
+
+from ...attention.record.name import owner_of
+from ...attention.run.follow import calling
+from ...attention.run.site import CROSS, Site
+
+HOME = "comfy"
+# By a word in a module's place or class; what a video is made to follow stands before the rest.
+SPECIAL = {
+    "audio": "audio",
+    "music": "music",
+    "face": "face",
+    "singlestream": "speech",
+    "uni3c": "camera",
+}
+BLOCK = re.compile(r"(?:^|\.)\w*blocks\.(\d+)(?:\.|$)")
+
+
+def host_functions() -> list[Callable]:
+    """The host's attention functions, whatever their names."""
+    registered = getattr(
+        host_attention, "REGISTERED_ATTENTION_FUNCTIONS", {}
+    )  # not before core 0.4
+    named = [
+        vars(host_attention).get(name)
+        for name in ("optimized_attention", "optimized_attention_masked")
+    ]
+    plain = [value for name, value in vars(host_attention).items() if name.startswith("attention_")]
+    functions = (*named, *registered.values(), *plain)
+    return list({id(function): function for function in functions if callable(function)}.values())
+
+
+def sites_of(model) -> list[Site]:
+    """Of a model and of what is patched into it."""
+    modules = dict(_modules(model))
+    found = calling(modules.items(), [*host_functions(), F.scaled_dot_product_attention])
+    wan = isinstance(model.model.diffusion_model, WanModel)
+    return [_site(name, module, modules, wan) for name, module in found]
+
+
+def _modules(model) -> Iterator[tuple[str, torch.nn.Module]]:
+    yield from model.model.diffusion_model.named_modules()
+    for patch in getattr(model, "get_nested_additional_models", list)():
+        added = getattr(patch, "model", None)
+        if isinstance(added, torch.nn.Module):
+            yield from added.named_modules(prefix=type(added).__name__)
+
+
+def _site(name: str, module: torch.nn.Module, modules: dict, wan: bool) -> Site:
+    parts = name.split(".")
+    above = (".".join(parts[:end]) for end in range(len(parts) - 1, -1, -1))
+    around = tuple(modules[path] for path in above if path in modules and path != name)
+    block = BLOCK.search(name)
+    role = role_of(name, module) if wan else ""
+    home = owner_of(type(module)) if not wan else HOME
+    return Site(module, name, role, int(block[1]) if block else None, around, home)
+
+
+def role_of(name: str, module: torch.nn.Module) -> str:
+    """Of a module of one of Wan's models, by its place and its class."""
+    words = f"{name} {type(module).__name__}".lower()
+    for word, role in SPECIAL.items():
+        if word in words:
+            return role
+    last = name.rpartition(".")[2]
+    vace = name.startswith("vace_blocks.")
+    if "self" in last:
+        return "vace self" if vace else "self"
+    return "vace text" if vace else CROSS
