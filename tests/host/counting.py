@@ -179,15 +179,33 @@ class _Below(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
+class _Loop:
+    """What a sampler takes for its progress bar: some iterate over it, some tell it when a step is over."""
+
+    def __init__(self, count: int, at: Callable[[int | None], None]) -> None:
+        self._count, self._at, self._done = count, at, 0
+        at(0)
+
+    def __iter__(self) -> Iterator[int]:
+        for step in range(self._count):
+            self._at(step)
+            yield step
+        self._at(None)
+
+    def update(self, steps: int = 1) -> None:
+        self._done += steps
+        self._at(self._done)
+
+    def close(self) -> None:
+        self._at(None)
+
+    def set_description(self, *words, **named) -> None:
+        """Shown to nobody here."""
+
+
 @contextmanager
 def _stepped(at: Callable[[int | None], None]) -> Iterator[None]:
     """Every sampler's loop over its steps tells where it is."""
-
-    def trange(count, *rest, **named):
-        for step in range(count):
-            at(step)
-            yield step
-        at(None)
 
     loops = [
         module
@@ -196,7 +214,7 @@ def _stepped(at: Callable[[int | None], None]) -> Iterator[None]:
     ]
     plain = [(module, module.trange) for module in loops]
     for module in loops:
-        module.trange = trange
+        module.trange = lambda count, *rest, **named: _Loop(count, at)
     try:
         yield
     finally:
