@@ -114,9 +114,7 @@ class Counting:
     def add(self, kernel: str, q_len: int, kv_len: int) -> None:
         forward = len(self.forwards) - 1
         conds = self.forwards[-1] if self.forwards else ()
-        self.calls.append(
-            Ran(self._running(), kernel, q_len, kv_len, forward, self._step, conds)
-        )
+        self.calls.append(Ran(self._running(), kernel, q_len, kv_len, forward, self._step, conds))
 
     def _running(self) -> str:
         """The path of the innermost module whose method is on the stack."""

@@ -94,7 +94,9 @@ def _stand_ins() -> Iterator[None]:
         if site not in sys.path:
             sys.path.append(site)
         if not hasattr(server.PromptServer, "instance"):
-            stack.enter_context(patch.object(server.PromptServer, "instance", instance, create=True))
+            stack.enter_context(
+                patch.object(server.PromptServer, "instance", instance, create=True)
+            )
         lacking = {name: MagicMock() for name in ELSEWHERE if not _installed(name)}
         sys.modules.update(lacking)
         stack.callback(lambda: [sys.modules.pop(name) for name in lacking])

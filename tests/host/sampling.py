@@ -30,7 +30,16 @@ def sample(
 
 
 def custom(
-    model, sampler, sigmas, positive, negative, latent, cfg=2.0, seed=3, prompt="prompt", callback=None
+    model,
+    sampler,
+    sigmas,
+    positive,
+    negative,
+    latent,
+    cfg=2.0,
+    seed=3,
+    prompt="prompt",
+    callback=None,
 ) -> torch.Tensor:
     """The latent after sampling, as SamplerCustom would give it."""
     import comfy.sample
