@@ -6,10 +6,25 @@ import pytest
 import torch
 from wanattn.tests.host.account import assert_account, assert_told, conds_of, true_conds_of
 
-KINDS = (
-    "t2v i2v i2v_tokens fun_control reference phantom ti2v_5b camera camera_2.2 vace humo s2v "
-    "animate animate2 causal scail dancer"
-).split()
+KINDS = [
+    "t2v",
+    "i2v",
+    "i2v_tokens",
+    "fun_control",
+    "reference",
+    "phantom",
+    "ti2v_5b",
+    "camera",
+    "camera_2.2",
+    "vace",
+    "humo",
+    "s2v",
+    "animate",
+    "animate2",
+    "causal",
+    "scail",
+    "dancer",
+]
 PATCHES = ("speech", "speech of two", "camera path")
 ROLES = {
     "vace": "VACE's own blocks are told as the main ones",
