@@ -29,6 +29,30 @@ def sample(
         )
 
 
+def custom(
+    model,
+    sampler,
+    sigmas,
+    positive,
+    negative,
+    latent,
+    cfg=2.0,
+    seed=3,
+    prompt="prompt",
+    callback=None,
+) -> torch.Tensor:
+    """The latent after sampling, as SamplerCustom would give it."""
+    import comfy.sample
+    from comfy_execution.utils import CurrentNodeContext
+
+    noise = comfy.sample.prepare_noise(latent, seed)
+    given = (noise, cfg, sampler, sigmas, positive, negative, latent)
+    with CurrentNodeContext(prompt, "sampler", 0), torch.inference_mode():
+        return comfy.sample.sample_custom(
+            model, *given, callback=callback, disable_pbar=True, seed=seed
+        )
+
+
 def empty_latent(model) -> torch.Tensor:
     channels = model.model.latent_format.latent_channels
     return torch.zeros(1, channels, *SIZES[channels])

@@ -111,8 +111,8 @@ def install_nodes(base: Path) -> None:
     folder = base / "custom_nodes"
     folder.mkdir(parents=True)
     (folder / "wanattn").symlink_to(REPOSITORY, target_is_directory=True)
-    nodes = "testing_nodes.py"
-    (folder / nodes).symlink_to(Path(__file__).with_name("pack") / nodes)
+    for nodes in Path(__file__).with_name("pack").glob("*_nodes.py"):
+        (folder / nodes.name).symlink_to(nodes)
 
 
 def quiet_environment() -> dict[str, str]:
