@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..attention import disk
 from ..attention.backends.packages import pip
 from ..attention.choose.policy import Policy, wishes
+from ..attention.choose.timings import own_timings
 from ..attention.environment import probe, require
 from ..attention.record.recorder import Recorder
 from ..attention.report import html
@@ -54,7 +56,7 @@ def run(
     expected = denoise(model, clip, steps, None, progress)
     recorder, outcomes = Recorder(), []
     for name in backends:
-        intercept = Intercept(Policy(name), recorder)
+        intercept = Intercept(Policy(name), recorder, own_timings)
         run = recorder.begin("demo", steps)
         with intercept.numbering(model.blocks), intercept:
             result = denoise(model, clip, steps, intercept, progress)
@@ -137,5 +139,5 @@ def write(folder: Path, payload: dict, recorder: Recorder) -> list[Path]:
         "demo.html": html.render(payload),
     }
     for name, content in contents.items():
-        (folder / name).write_text(content, encoding="utf-8", newline="")
+        disk.write(folder / name, content)
     return [folder / name for name in contents]

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 from wanattn.attention.call import Call
+from wanattn.attention.choose import timings
 from wanattn.attention.environment import Environment, Gpu
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", (9, 0), 80 * 2**30)
@@ -45,3 +46,9 @@ def tensors():
         ]
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    """No test reads or writes the cache folder of whoever runs it."""
+    monkeypatch.setattr(timings, "default_path", lambda: tmp_path / "cache" / "timings.json")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
+from ...attention import disk
 from . import csv, fields
 from .row import Results
 
@@ -26,23 +26,12 @@ def write(results: Results, path: Path) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    part = _part(path)
     try:
-        part.write_bytes(content)
+        disk.write(path, content, keep=True)
+    except disk.NotReplaced as error:  # a spreadsheet on Windows keeps other programs out
+        raise OSError(f"cannot replace '{path}' ({_words(error.__cause__)}); it is {error}") from error
     except OSError as error:  # the disk may be full
-        part.unlink(missing_ok=True)
         raise OSError(f"cannot write '{path}': {_words(error)}") from error
-    try:
-        os.replace(part, path.resolve())
-    except OSError as error:  # a spreadsheet on Windows keeps other programs out
-        raise OSError(
-            f"cannot replace '{path}' ({_words(error)}); it is saved as '{part}'"
-        ) from error
-
-
-def _part(path: Path) -> Path:
-    target = path.resolve()
-    return target.with_name(target.name + ".part")
 
 
 def read(path: Path) -> Results:
@@ -69,7 +58,7 @@ def check_target(path: Path, option: str, suffixes: tuple[str, ...]) -> None:
         raise ValueError(f"{option} '{path}' is a folder, needs a file")
     if not path.parent.is_dir():
         raise ValueError(f"{option} '{path}': there is no folder '{path.parent}', make it first")
-    part = _part(path)
+    part = disk.spare(path)
     if part.exists() and part.stat().st_size:
         raise ValueError(
             f"{option} '{path}': '{part}' holds what an earlier run could not put in its place; "
@@ -91,8 +80,8 @@ def _suffix(path: Path, suffixes: tuple[str, ...], option: str = "") -> str:
     return suffix
 
 
-def _words(error: OSError) -> str:
-    return error.strerror or str(error)
+def _words(error: BaseException | None) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def plain(results: Results) -> dict:

@@ -2,9 +2,9 @@
 
     python tools/figures/evidence.py [--device cuda] [--out table.md]
 
-Each cell runs one call through the pack while a profiler of this script counts torch's operators and, on a GPU,
+Each case runs one call through the pack while a profiler of this script counts torch's operators and, on a GPU,
 the device kernels. `host` is plain scaled_dot_product_attention, which the pack profiles itself, so there the
-script's profiler looks at a second call. Exits with 1 if any cell disagrees.
+script's profiler looks at a second call. Exits with 1 if any case disagrees.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     load_pack()
-    cells = list(itertools.product(WISHES, DTYPES, MASKS, KV_LEN, BATCHES))
+    cases = list(itertools.product(WISHES, DTYPES, MASKS, KV_LEN, BATCHES))
     with torch.inference_mode():
-        results = {cell: compare(options.device, *cell) for cell in cells}
+        results = {case: compare(options.device, *case) for case in cases}
         cost = "" if options.device == "cpu" else sampling_cost()
     right = sum(reported == seen for reported, seen in results.values())
     lines = [
@@ -57,7 +57,7 @@ def heading(device: str) -> list[str]:
     name = torch.cuda.get_device_name() if device != "cpu" else "CPU"
     return [
         f"{name}, torch {torch.__version__}. Cells: what ran, as reported and as the profiler saw it;",
-        "four calls a cell: self (1024 keys) and text (512 keys), batch 1 and 2.",
+        "four calls a case: self (1024 keys) and text (512 keys), batch 1 and 2.",
     ]
 
 
@@ -115,12 +115,12 @@ OPERATOR = r"aten::_scaled_dot_product_(flash|efficient|cudnn)_attention"
 def rows(results: dict) -> list[str]:
     lines = ["| requested | dtype | no mask | bool mask | float mask |", "|---|---|---|---|---|"]
     for wish, dtype in itertools.product(WISHES, DTYPES):
-        cells = (cell_text(results, wish, dtype, mask) for mask in MASKS)
-        lines.append(f"| {wish} | {str(dtype).removeprefix('torch.')} | {' | '.join(cells)} |")
+        cases = (case_text(results, wish, dtype, mask) for mask in MASKS)
+        lines.append(f"| {wish} | {str(dtype).removeprefix('torch.')} | {' | '.join(cases)} |")
     return lines
 
 
-def cell_text(results: dict, wish: str, dtype, mask: str) -> str:
+def case_text(results: dict, wish: str, dtype, mask: str) -> str:
     pairs = [results[wish, dtype, mask, role, batch] for role in KV_LEN for batch in BATCHES]
     wrong = [f"reported {reported}, seen {seen}" for reported, seen in pairs if reported != seen]
     return "; ".join(wrong) or ", ".join(sorted({reported for reported, _ in pairs}))

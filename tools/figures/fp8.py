@@ -22,7 +22,7 @@ from wanattn.attention.call import Inputs
 from wanattn.attention.choose.timer import timer_for
 from wanattn.attention.environment import probe
 from wanattn.attention.wan import VARIANTS, Video
-from wanattn.bench.race.case import cells_of
+from wanattn.bench.race.case import cases_of
 
 FP8 = KERNELS["fa3_fp8"]
 SHAPES = {
@@ -41,11 +41,11 @@ def main() -> None:
     for shape in options.shapes:
         model, clip = SHAPES[shape]
         role = shape.partition(" ")[0]
-        (cell,) = cells_of(VARIANTS[model], [clip], torch.bfloat16, options.device, [role])
-        reasons = FP8.refusals(cell.call, probe())
+        (case,) = cases_of(VARIANTS[model], [clip], torch.bfloat16, options.device, [role])
+        reasons = FP8.refusals(case.call, probe())
         if reasons:
             raise SystemExit(f"fa3_fp8: {'; '.join(reasons)}")
-        print(conversion(shape, cell.inputs(seed=0)), flush=True)
+        print(conversion(shape, case.inputs(seed=0)), flush=True)
 
 
 @torch.inference_mode()

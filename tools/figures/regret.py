@@ -1,9 +1,9 @@
 # ruff: noqa: E402
-"""How far `auto` is from the best exact backend, in every cell of the Wan 2.2 matrix.
+"""How far `auto` is from the best exact backend, in every case of the Wan 2.2 matrix.
 
     python tools/figures/regret.py --out regret.json
 
-In each cell the tuner runs as it does on the first call of a shape, with nothing remembered. Then every backend that
+In each case the tuner runs as it does on the first call of a shape, with nothing remembered. Then every backend that
 may run is timed again, and those within a third of the best (an eighth for long calls) again and again, in turns and
 each time behind matrix products; regret is the time of the tuner's choice in that second measurement, over the best
 in it, less one. `tuning` is what the tuner took, without the first calls.
@@ -30,7 +30,7 @@ from wanattn.attention.choose.timer import timer_for
 from wanattn.attention.choose.tuner import tune
 from wanattn.attention.environment import probe
 from wanattn.attention.wan import TEXT_TOKENS, VARIANTS, Video
-from wanattn.bench.race.case import Cell
+from wanattn.bench.race.case import Case
 from wanattn.bench.race.turns import turns
 
 SIZES = ["480x832", "640x640", "720x1280", "832x1216"]
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--roles", nargs="+", default=["self", "text"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
-        "--seconds", type=float, default=420, help="stop before a new cell after this long"
+        "--seconds", type=float, default=420, help="stop before a new case after this long"
     )
     parser.add_argument("--out", type=Path, help="JSON file")
     parser.add_argument("--device", default="cuda")
@@ -68,18 +68,18 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     rows, began = [], time.perf_counter()
-    for cell in cells(options):
+    for case in cases(options):
         if time.perf_counter() - began > options.seconds:
-            print(f"stopped after {len(rows)} cells: {options.seconds:.0f} s are over")
+            print(f"stopped after {len(rows)} cases: {options.seconds:.0f} s are over")
             break
-        rows.append(measure(*cell, options.rounds))
+        rows.append(measure(*case, options.rounds))
         if options.out:
             options.out.write_text(json.dumps(rows, indent=1))
     summarise(rows, time.perf_counter() - began)
 
 
-def cells(options) -> list[tuple]:
-    """Small ones first, so that a run that is cut short has the most cells."""
+def cases(options) -> list[tuple]:
+    """Small ones first, so that a run that is cut short has the most cases."""
     found = [
         (model, size, frames, role, dtype)
         for model in options.models
@@ -88,7 +88,7 @@ def cells(options) -> list[tuple]:
         for role in options.roles
         for dtype in options.dtypes
     ]
-    return sorted(found, key=lambda cell: (tokens(*cell[:3]) * MODELS[cell[0]].heads, cell[3]))
+    return sorted(found, key=lambda case: (tokens(*case[:3]) * MODELS[case[0]].heads, case[3]))
 
 
 def tokens(model: str, size: str, frames: int) -> int:
@@ -104,7 +104,7 @@ def measure(model: str, size: str, frames: int, role: str, dtype: str, rounds: i
     device = str(torch.empty(0).device)
     kind = getattr(torch, dtype)
     call = Call(role, 1, variant.heads, length, keys, variant.head_dim, kind, device)
-    inputs = Cell(model, size, frames, role, call).inputs(seed=0)
+    inputs = Case(model, size, frames, role, call).inputs(seed=0)
     able = eligible(call, probe(), Policy("auto"))
     start = time.perf_counter()
     found = tune(call, able, inputs)
@@ -196,9 +196,9 @@ def summarise(rows: list[dict], seconds: float) -> None:
         if row["forward_at_least_ms"] and row["tuning_ms"] > row["forward_at_least_ms"]
     ]
     where = " ".join(str(worst[name]) for name in ("model", "size", "frames", "role", "dtype"))
-    print(f"\n{len(rows)} cells in {seconds:.0f} s; worst regret {worst['regret']:.1%} ({where})")
+    print(f"\n{len(rows)} cases in {seconds:.0f} s; worst regret {worst['regret']:.1%} ({where})")
     print(
-        f"cells over 2 %: {len(over)}; self cells whose tuning took longer than their attention alone: {len(slow)}"
+        f"cases over 2 %: {len(over)}; self cases whose tuning took longer than their attention alone: {len(slow)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Times a denoiser's entrants in turns, so that a card that heats up does not decide the winner."""
+"""Times a denoiser's contenders in turns, so that a card that heats up does not decide the winner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ....attention.wan import TEXT_TOKENS, Video
 from ....bench.benchmark import Progress
 from ....bench.race.turns import turns
 from ....bench.results.row import Results, Row
-from .entrant import Denoiser, Entrant, described
+from .contender import Denoiser, Contender, described
 from .shape import TEXT_DIM, Shape
 
 PART = "forward"
@@ -49,7 +49,7 @@ class Race:
         """Nobody's first time shall hold what is done once a process."""
         side = 2 * self.denoiser.shape.variant.pixels
         inputs = random_inputs(self.denoiser, Video(side, side, 5), self.seed)
-        forward(self.denoiser.entrant("host"), inputs)
+        forward(self.denoiser.contender("host"), inputs)
 
     def note(self, sentence: str) -> None:
         if sentence not in self.results.notes:
@@ -57,53 +57,53 @@ class Race:
 
 
 class Heat:
-    """The entrants of a contest at one size."""
+    """The contenders of a race at one size."""
 
-    def __init__(self, contest: Race, clip: Video, units: int) -> None:
-        self.contest, self.clip, self.units = contest, clip, units
-        self._inputs = random_inputs(contest.denoiser, clip, contest.seed)
-        self._entrants: list[tuple[Entrant, Row]] = []
+    def __init__(self, race: Race, clip: Video, units: int) -> None:
+        self.race, self.clip, self.units = race, clip, units
+        self._inputs = random_inputs(race.denoiser, clip, race.seed)
+        self._contenders: list[tuple[Contender, Row]] = []
         self._expected: torch.Tensor | None = None
 
     def run(self) -> None:
-        for name in self.contest.backends:
+        for name in self.race.backends:
             self._enter(name)
-        for number in range(self.contest.rounds):
-            for entrant, row in turns(self._entrants, number):
-                self._attempt(functools.partial(self._time, entrant, row), row)
-        for entrant, row in self._entrants:
-            self._conclude(entrant, row)
+        for number in range(self.race.rounds):
+            for contender, row in turns(self._contenders, number):
+                self._attempt(functools.partial(self._time, contender, row), row)
+        for contender, row in self._contenders:
+            self._conclude(contender, row)
 
     def _enter(self, name: str) -> None:
         """Its first forward; those that cannot take part only leave their reason."""
-        contest = self.contest
-        row = Row(contest.results.benchmark, name, PART, **self._facts())
-        contest.results.rows.append(row)
+        race = self.race
+        row = Row(race.results.benchmark, name, PART, **self._facts())
+        race.results.rows.append(row)
         row.reason = "; ".join(self._refusals(name))
         self._attempt(functools.partial(self._begin, name, row), row)
         if row.reason:
-            self._advance(contest.rounds, name)
+            self._advance(race.rounds, name)
 
     def _begin(self, name: str, row: Row) -> None:
-        entrant = self.contest.denoiser.entrant(name)
-        self._first(entrant, row)
+        contender = self.race.denoiser.contender(name)
+        self._first(contender, row)
         if not row.reason:
-            self._entrants.append((entrant, row))
+            self._contenders.append((contender, row))
 
     def _facts(self) -> dict:
         call = self._call()
         return {
-            "model": self.contest.denoiser.shape.name,
+            "model": self.race.denoiser.shape.name,
             "size": self.clip.size,
             "frames": self.clip.frames,
             "dtype": call.dtype_name,
-            "settings": self.contest.settings,
+            "settings": self.race.settings,
             "heads": call.heads,
             "q_len": call.q_len,
         }
 
     def _call(self) -> Call:
-        denoiser = self.contest.denoiser
+        denoiser = self.race.denoiser
         return self_call(denoiser.shape, self.clip, denoiser.dtype, denoiser.device)
 
     def _refusals(self, name: str) -> list[str]:
@@ -120,63 +120,63 @@ class Heat:
                 failure.release(error)
                 row.reason = failure.words(error)
                 row.times.clear()
-                free(self.contest.denoiser.device)
+                free(self.race.denoiser.device)
         self._advance(1, row.backend)
 
     def _advance(self, forwards: int, name: str) -> None:
         what = f"{name}, {self.clip.frames} frames"
-        self.contest.progress.advance(forwards * self.units, what)
+        self.race.progress.advance(forwards * self.units, what)
 
-    def _first(self, entrant: Entrant, row: Row) -> None:
-        output, milliseconds = forward(entrant, self._inputs)
-        row.tuning = entrant.tuning or None
-        row.first = milliseconds - entrant.tuning
-        row.active = described(entrant.ran)
-        row.reason = self._strayed(entrant)
-        if entrant.backend == self.contest.results.baseline:
+    def _first(self, contender: Contender, row: Row) -> None:
+        output, milliseconds = forward(contender, self._inputs)
+        row.tuning = contender.tuning or None
+        row.first = milliseconds - contender.tuning
+        row.active = described(contender.ran)
+        row.reason = self._strayed(contender)
+        if contender.backend == self.race.results.baseline:
             self._expected = output
         elif self._expected is not None and not row.reason:
             row.error = difference(output, self._expected)
 
-    def _time(self, entrant: Entrant, row: Row) -> None:
-        device = self.contest.denoiser.device
+    def _time(self, contender: Contender, row: Row) -> None:
+        device = self.race.denoiser.device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        _, milliseconds = forward(entrant, self._inputs)
+        _, milliseconds = forward(contender, self._inputs)
         row.times.append(milliseconds)
         if device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(device) / 2**30
             row.peak_gib = max(peak, row.peak_gib or 0.0)
 
-    def _strayed(self, entrant: Entrant) -> str:
+    def _strayed(self, contender: Contender) -> str:
         """Why a row under this name would be about something else."""
-        ran = entrant.ran.get("self")
-        if entrant.backend not in BACKENDS or not ran or entrant.backend in ran:
+        ran = contender.ran.get("self")
+        if contender.backend not in BACKENDS or not ran or contender.backend in ran:
             return ""
-        return f"self calls ran on {' + '.join(ran)}: {entrant.reasons('self')}"
+        return f"self calls ran on {' + '.join(ran)}: {contender.reasons('self')}"
 
-    def _conclude(self, entrant: Entrant, row: Row) -> None:
-        row.active = described(entrant.ran)
-        if entrant.backend in BACKENDS:
-            for role, counts in entrant.ran.items():
-                for other in set(counts) - {entrant.backend}:
-                    why = entrant.reasons(role)
-                    self.contest.note(f"{entrant.backend}: {role} calls ran on {other}: {why}")
-        elif entrant.dispatcher:
-            for found in entrant.dispatcher.notes:
-                self.contest.note(f"{entrant.backend}: {found}")
+    def _conclude(self, contender: Contender, row: Row) -> None:
+        row.active = described(contender.ran)
+        if contender.backend in BACKENDS:
+            for role, counts in contender.ran.items():
+                for other in set(counts) - {contender.backend}:
+                    why = contender.reasons(role)
+                    self.race.note(f"{contender.backend}: {role} calls ran on {other}: {why}")
+        elif contender.dispatcher:
+            for found in contender.dispatcher.notes:
+                self.race.note(f"{contender.backend}: {found}")
 
 
 @torch.inference_mode()
 def forward(
-    entrant: Entrant, inputs: tuple[torch.Tensor, torch.Tensor]
+    contender: Contender, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> tuple[torch.Tensor, float]:
     """The output and the milliseconds: of the device on CUDA, else of the clock."""
     device = inputs[0].device
     outputs = []
 
     def run() -> None:
-        outputs.append(entrant.run(*inputs))
+        outputs.append(contender.run(*inputs))
         if device.type not in ("cpu", "cuda"):
             torch.get_device_module(device).synchronize()
 

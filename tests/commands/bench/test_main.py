@@ -19,7 +19,7 @@ from wanattn.bench.results import file as files
 from wanattn.bench.results.row import Row
 from wanattn.commands import main as cli
 from wanattn.commands.bench import main as command
-from wanattn.commands.bench import progress as keeper
+from wanattn.commands.bench import progress
 from wanattn.commands.console import stoppable
 from wanattn.tests.bench.made import results, row
 
@@ -76,7 +76,7 @@ PRODUCTS = Benchmark("products", "Products of matrices.", add_arguments, multipl
 
 
 @pytest.fixture(autouse=True)
-def depths(monkeypatch):
+def benchmarks(monkeypatch):
     monkeypatch.setitem(command.BENCHMARKS, "products", ("products of matrices", lambda: PRODUCTS))
 
 
@@ -240,11 +240,11 @@ def test_reasons_of_a_benchmark_that_ended_early_leave_the_older_file(tmp_path):
     path.write_text("older")
     found = results(row("flash", reason="not timed"), finished=False)
 
-    keeper.SavedProgress(found, [path]).save()
+    progress.SavedProgress(found, [path]).save()
     assert path.read_text() == "older"
 
     found.finished = True
-    keeper.SavedProgress(found, [path]).save()
+    progress.SavedProgress(found, [path]).save()
     assert files.read(path).rows[0].reason == "not timed"
 
 
@@ -258,9 +258,9 @@ def test_a_package_missing_in_the_middle_is_named_with_its_pip_line(bench):
 
 def test_rows_are_saved_while_it_runs(bench, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(keeper, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
     monkeypatch.setattr(
-        keeper.file, "write", lambda found, path: seen.append(len(found.rows[0].times))
+        progress.file, "write", lambda found, path: seen.append(len(found.rows[0].times))
     )
 
     bench("--output", tmp_path / "a.csv", "--repeat", 2)
@@ -272,7 +272,7 @@ def test_a_disk_that_fills_up_still_shows_the_table(bench, tmp_path, monkeypatch
     def full(found, path):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(keeper.file, "write", full)
+    monkeypatch.setattr(progress.file, "write", full)
 
     code, out, err = bench("--output", tmp_path / "a.csv")
 
@@ -374,7 +374,7 @@ def test_without_a_name_it_is_the_kernels(monkeypatch, capfd):
     assert capfd.readouterr().out.count("Stay with small") == 2
 
 
-def test_help_lists_the_depths_and_loads_none(monkeypatch, capfd):
+def test_help_lists_the_benchmarks_and_loads_none(monkeypatch, capfd):
     for name in command.BENCHMARKS:
         monkeypatch.setitem(command.BENCHMARKS, name, ("what it does", None))
 
@@ -383,7 +383,7 @@ def test_help_lists_the_depths_and_loads_none(monkeypatch, capfd):
     assert all(f"  {name}" in out for name in ("kernels", "model", "workflow"))
 
 
-def test_an_unknown_depth_is_a_sentence(capfd):
+def test_an_unknown_benchmark_is_a_sentence(capfd):
     assert cli.main(["bench", "nodes"]) == 2
     assert "benchmark 'nodes', needs one of kernels, model, workflow" in capfd.readouterr().err
 
