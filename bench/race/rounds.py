@@ -15,6 +15,7 @@ from ...attention.call import Inputs
 from ...attention.choose.reference import Reference
 from ...attention.choose.timer import timer_for
 from ...attention.choose.tuner import check
+from ...attention.choose.turns import rounds
 from ...attention.environment import free_memory, probe
 from ...attention.failure import words
 from ...attention.record.evidence import watch
@@ -22,7 +23,6 @@ from ..benchmark import Progress
 from ..results.row import Results, Row
 from .case import Case
 from .rate import BURST, Rate, burst_for
-from .turns import turns
 
 SLOW = 1.5  # times the fastest: a backend that takes longer, and a call of it LONG ms, is timed in FEW rounds
 LONG = 250.0
@@ -64,7 +64,7 @@ class CaseRace:
         rounds: int,
         settings: str,
     ) -> None:
-        self._cell = case
+        self._case = case
         self._device = torch.device(case.call.device)
         self._timer = timer_for(self._device)
         self._rate = rate
@@ -100,13 +100,14 @@ class CaseRace:
         self._measure_rate()
         for contender in self._contenders:
             self._begin(contender, inputs, expected)
-        for number in range(self._rounds):
-            self._round(number, inputs)
+        for number, contender in rounds(self._racing, self._rounds):
+            if self._guarded(contender, lambda c=contender: self._time(c, inputs)):
+                self._advance(contender, 1, f"{number + 1}/{self._rounds}")
         self._measure_rate()
 
     def _made(self, seed: int) -> tuple[Inputs, Reference] | str:
         try:
-            inputs = self._cell.inputs(seed)
+            inputs = self._case.inputs(seed)
             return inputs, Reference(inputs)
         except torch.OutOfMemoryError as error:
             return words(error)
@@ -114,14 +115,14 @@ class CaseRace:
     def _shortage(self) -> str:
         """On a GPU a call that is too large ends in an error; on a CPU the system may end the process instead."""
         copies = COPIES if self._device.type == "cpu" else 1
-        needed, free = copies * self._cell.bytes, free_memory(str(self._device))
+        needed, free = copies * self._case.bytes, free_memory(str(self._device))
         if free is None or needed <= free:
             return ""
         what = "q, k, v, the output and copies of them" if copies > 1 else "q, k, v and the output"
         return f"{what} need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free"
 
     def _refusals(self, contender: _Contender) -> list[str]:
-        return contender.backend.refusals(self._cell.call, probe())
+        return contender.backend.refusals(self._case.call, probe())
 
     def _begin(self, contender: _Contender, inputs: Inputs, expected: Reference) -> None:
         """First call, check, and how many calls make a measurement."""
@@ -130,7 +131,7 @@ class CaseRace:
             self._retire(contender, "; ".join(reasons))
             return
         before = self._allocated()
-        found = check(self._cell.call, contender.backend, inputs, expected)
+        found = check(self._case.call, contender.backend, inputs, expected)
         contender.row.first, contender.row.error = found.first, found.error
         contender.row.peak_gib = self._peak(before) if found.first else None
         if found.refusal:
@@ -159,15 +160,13 @@ class CaseRace:
         host = (time.perf_counter() - start) * 1e3 / TRIED
         return max(1, min(MOST_QUEUED, int(LEAD / host)))
 
-    def _round(self, number: int, inputs: Inputs) -> None:
-        for contender in turns([contender for contender in self._contenders if contender.racing], number):
-            if self._guarded(contender, lambda contender=contender: self._time(contender, inputs)):
-                self._advance(contender, 1, f"{number + 1}/{self._rounds}")
-        if number + 1 == FEW:
+    def _racing(self, number: int) -> list[_Contender]:
+        if number == FEW:
             self._drop_slow()
+        return [contender for contender in self._contenders if contender.racing]
 
     def _measure_rate(self) -> None:
-        """Before the first calls and after the last round: between rounds it would change the clock of the next contender."""
+        """Before the first calls and after the last round: in between it would change the clock of the next one."""
         if self._rate is None:
             return
         self._rates.append(self._rate.measure())
@@ -190,7 +189,7 @@ class CaseRace:
         racing = [contender for contender in self._contenders if contender.racing]
         fastest = min((contender.row.ms or 0.0 for contender in racing), default=0.0)
         for contender in racing:
-            if (contender.row.ms or 0.0) > max(SLOW * fastest, LONG) and self._rounds > FEW:
+            if (contender.row.ms or 0.0) > max(SLOW * fastest, LONG):
                 contender.racing = False
                 self._note_few()
                 self._advance(contender, contender.steps, "slow")
@@ -224,7 +223,7 @@ class CaseRace:
         steps = min(steps, contender.steps)
         contender.steps -= steps
         if steps:
-            name = f"{self._cell.title} {contender.backend.name} {what}"
+            name = f"{self._case.title} {contender.backend.name} {what}"
             self._progress.advance(steps * self._step, name)
 
     def _free(self) -> None:

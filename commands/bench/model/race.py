@@ -13,10 +13,10 @@ from ....attention import failure
 from ....attention.backends import BACKENDS
 from ....attention.call import Call
 from ....attention.choose.timer import timer_for
+from ....attention.choose.turns import rounds
 from ....attention.environment import probe
 from ....attention.wan import TEXT_TOKENS, Video
 from ....bench.benchmark import Progress
-from ....bench.race.turns import turns
 from ....bench.results.row import Results, Row
 from .contender import Denoiser, Contender, described
 from .shape import TEXT_DIM, Shape
@@ -42,7 +42,7 @@ class Race:
         self.progress.begin(forwards * sum(flops.values()))
         self._wake()
         for clip in clips:
-            Heat(self, clip, flops[clip]).run()
+            SizeRace(self, clip, flops[clip]).run()
             free(self.denoiser.device)
 
     def _wake(self) -> None:
@@ -56,8 +56,8 @@ class Race:
             self.results.notes.append(sentence)
 
 
-class Heat:
-    """The contenders of a race at one size."""
+class SizeRace:
+    """The race at one size."""
 
     def __init__(self, race: Race, clip: Video, units: int) -> None:
         self.race, self.clip, self.units = race, clip, units
@@ -68,9 +68,8 @@ class Heat:
     def run(self) -> None:
         for name in self.race.backends:
             self._enter(name)
-        for number in range(self.race.rounds):
-            for contender, row in turns(self._contenders, number):
-                self._attempt(functools.partial(self._time, contender, row), row)
+        for _, (contender, row) in rounds(lambda number: self._contenders, self.race.rounds):
+            self._attempt(functools.partial(self._time, contender, row), row)
         for contender, row in self._contenders:
             self._conclude(contender, row)
 

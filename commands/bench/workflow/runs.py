@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from ....attention.choose.turns import turns
 from ....bench.benchmark import Progress
-from ....bench.race.turns import turns
 from ....bench.results.row import Results
 from . import machine, prompt
 from .catalogue import Catalogue
