@@ -28,7 +28,10 @@ LOCK_SECONDS = 2.0  # how long to wait for another process; writing takes millis
 POLL_SECONDS = 0.005
 MOST_LETTERS = 200  # of what is wrong with a file
 MOST_BYTES = 16 * 2**20  # of the file: about a hundred thousand timings
-SHORTEST, LONGEST = 1e-6, 1e12  # milliseconds that a measurement can give; no error is larger either
+SHORTEST, LONGEST = (
+    1e-6,
+    1e12,
+)  # milliseconds that a measurement can give; no error is larger either
 FASTEST = 1e16  # floating-point operations a second, several times what any card does
 
 

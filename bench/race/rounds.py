@@ -72,7 +72,9 @@ class CaseRace:
         self._results = results
         self._progress = progress
         self._rounds = rounds
-        self._contenders = [_Contender(backend, case.row(backend, settings)) for backend in backends]
+        self._contenders = [
+            _Contender(backend, case.row(backend, settings)) for backend in backends
+        ]
         for contender in self._contenders:
             contender.steps = 0 if self._refusals(contender) else 1 + rounds
         self._quickest = case.call.flops / (rate.latest * 1e9) / OVERSHOOT if rate else 0.0
@@ -142,7 +144,9 @@ class CaseRace:
 
     def _prepare(self, contender: _Contender, inputs: Inputs) -> None:
         contender.row.active = contender.backend.name
-        if contender.backend.name not in BACKENDS:  # a function of the host, which chooses by itself
+        if (
+            contender.backend.name not in BACKENDS
+        ):  # a function of the host, which chooses by itself
             _, seen = watch(lambda: contender.backend.run(*inputs), self._device)
             contender.row.active = (seen and seen.name) or contender.backend.label
         if self._short:

@@ -29,7 +29,9 @@ def replace(path: Path, content: bytes) -> None:
     try:
         disk.write(path, content, keep=True)
     except disk.NotReplaced as error:  # a spreadsheet on Windows keeps other programs out
-        raise OSError(f"cannot replace '{path}' ({_words(error.__cause__)}); it is {error}") from error
+        raise OSError(
+            f"cannot replace '{path}' ({_words(error.__cause__)}); it is {error}"
+        ) from error
     except OSError as error:  # the disk may be full
         raise OSError(f"cannot write '{path}': {_words(error)}") from error
 

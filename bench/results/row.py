@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -51,17 +50,16 @@ class Row:
         return statistics.median(self.times) if self.times else None
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The two times that its median lies between: times of two rows that overlap there tell nothing apart."""
-        return _ends(self.times, 7)
-
-    @property
     def spread(self) -> float | None:
-        """How far the times are apart, as a share of the median; None for fewer than two."""
+        """How far the times are apart, as a share of the median; None for fewer than two.
+
+        From five on without one at either end, from many more on within the median's interval at 95 %.
+        """
         if len(self.times) < 2:
             return None
-        low, high = _ends(self.times, 5)
-        return (high - low) / statistics.median(self.times)
+        ordered = sorted(self.times)
+        cut = max(_outside(len(ordered)), len(ordered) >= 5)
+        return (ordered[-1 - cut] - ordered[cut]) / statistics.median(ordered)
 
     @property
     def tflops(self) -> float | None:
@@ -72,13 +70,6 @@ class Row:
     def share(self) -> float | None:
         """Of the rate of this card's plain matrix products."""
         return self.tflops / self.rate if self.tflops and self.rate else None
-
-
-def _ends(times: Sequence[float], lone: int) -> tuple[float, float]:
-    """The shortest and the longest time; of `lone` and more one at either end is left out, of many more by the sign test."""
-    ordered = sorted(times)
-    cut = max(_outside(len(ordered)), len(ordered) >= lone)
-    return ordered[cut], ordered[-1 - cut]
 
 
 def _outside(count: int) -> int:

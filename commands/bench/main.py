@@ -100,7 +100,9 @@ def _absence(name: str) -> str:
 
 
 def parser_of(benchmark: Benchmark) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"wanattn bench {benchmark.name}", description=benchmark.help)
+    parser = argparse.ArgumentParser(
+        prog=f"wanattn bench {benchmark.name}", description=benchmark.help
+    )
     benchmark.add_arguments(parser)
     common = parser.add_argument_group("results")
     common.add_argument(

@@ -18,7 +18,7 @@ from ....attention.environment import probe
 from ....attention.wan import TEXT_TOKENS, Video
 from ....bench.benchmark import Progress
 from ....bench.results.row import Results, Row
-from .contender import Denoiser, Contender, described
+from .contender import Contender, Denoiser, described
 from .shape import TEXT_DIM, Shape
 
 PART = "forward"

@@ -11,8 +11,8 @@ from ....bench.results.row import Results
 from . import machine, prompt
 from .catalogue import Catalogue
 from .fingerprint import digest
-from .progress import RunProgress
 from .plan import Plan
+from .progress import RunProgress
 from .refusal import missing_outputs, unknown_classes
 from .rows import Rows
 from .runner import Failed, Runner

@@ -165,9 +165,7 @@ def equally_fast(monkeypatch):
 
 
 @pytest.mark.parametrize("call_number", [2, 3, 5, 9, 40])
-def test_backend_that_breaks_later_is_refused_and_not_called_again(
-    case, equally_fast, call_number
-):
+def test_backend_that_breaks_later_is_refused_and_not_called_again(case, equally_fast, call_number):
     """In the second call, in the first look, in the first round and in later ones."""
     call, inputs = case()
     runs = []

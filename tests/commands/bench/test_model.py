@@ -67,9 +67,7 @@ def race(denoiser, backends, clips=(CLIP,), steps=None, rounds=2):
 def test_each_backend_gets_a_row_with_what_it_took(denoiser):
     steps = Steps()
 
-    results = race(
-        denoiser, ["host", "flash", "cudnn", "math", "auto", "unpatched"], steps=steps
-    )
+    results = race(denoiser, ["host", "flash", "cudnn", "math", "auto", "unpatched"], steps=steps)
 
     rows = {row.backend: row for row in results.rows}
     assert list(rows) == ["host", "flash", "cudnn", "math", "auto", "unpatched"]
@@ -165,7 +163,9 @@ class Failing:
         contender = self._denoiser.contender(backend)
         if backend == self._backend and not self._left:
             raise torch.OutOfMemoryError(FULL)
-        return dataclasses.replace(contender, run=self._run) if backend == self._backend else contender
+        return (
+            dataclasses.replace(contender, run=self._run) if backend == self._backend else contender
+        )
 
     def _run(self, latent, text):
         self._left -= 1
