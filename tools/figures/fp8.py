@@ -17,12 +17,12 @@ from pack import load_pack
 load_pack()
 
 from wanattn.attention.backends import KERNELS
-from wanattn.attention.backends.fp8 import quantise as quantise_plainly
 from wanattn.attention.call import Inputs
 from wanattn.attention.choose.timer import timer_for
 from wanattn.attention.environment import probe
 from wanattn.attention.wan import VARIANTS, Video
 from wanattn.bench.race.case import cases_of
+from wanattn.tests.attention.backends import plain_fp8
 
 FP8 = KERNELS["fa3_fp8"]
 SHAPES = {
@@ -59,7 +59,7 @@ def conversion(shape: str, inputs: Inputs) -> str:
     whole = statistics.median(timer(lambda: FP8.run(q, k, v), 2) for _ in range(3))
     head = k[:, :1]
     found, factor = quantise(head, centre=True)
-    right, right_factor = quantise_plainly(head, centre=True)
+    right, right_factor = plain_fp8.quantise(head, centre=True)
     differing = (found.float() != right.float()).float().mean().item()
     off = ((factor - right_factor).abs() / right_factor).max().item()
     return (
