@@ -247,5 +247,6 @@ def _timing(value: object, where: str) -> Timing:
 
 
 def _within(value: object, least: float) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and least <= value <= LONGEST
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return least <= value <= LONGEST

@@ -12,7 +12,6 @@ from .row import Results
 KIND = "wanattn benchmark"
 SCHEMA = 1
 SUFFIXES = (".csv", ".json")
-FACT = (str, int, float, type(None))
 
 
 def write(results: Results, path: Path) -> None:
@@ -48,7 +47,7 @@ def read(path: Path) -> Results:
             f"'{path}' is not a wanattn benchmark: byte {error.start} is not UTF-8"
         ) from error
     try:
-        return csv.read(text, SCHEMA) if suffix == ".csv" else _results(_parsed(text))
+        return csv.read(text, SCHEMA) if suffix == ".csv" else _parsed(text)
     except ValueError as error:
         raise ValueError(f"'{path}': {error}") from error
 
@@ -101,65 +100,18 @@ def plain(results: Results) -> dict:
     }
 
 
-def _parsed(text: str) -> dict:
+def _parsed(text: str) -> Results:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(
-            f"not JSON: line {error.lineno} column {error.colno}: {error.msg}"
-        ) from error
+        place = f"line {error.lineno} column {error.colno}"
+        raise ValueError(f"not JSON: {place}: {error.msg}") from error
     except (RecursionError, ValueError) as error:
         raise ValueError(f"not JSON that can be read: {error}") from error
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise ValueError(f"not a {KIND}")
-    schema = data.get("schema")
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise ValueError(f"schema {schema!r}, needs a whole number")
-    if schema > SCHEMA:
-        raise ValueError(
-            f"schema {schema}, this wanattn knows up to {SCHEMA}: update wanattn to read it"
-        )
-    return data
-
-
-def _results(data: dict) -> Results:
-    environment = _of(data, "environment", dict, {})
-    for name, fact in environment.items():
-        if not isinstance(fact, FACT):
-            raise ValueError(f"environment {name}: {fact!r}, needs text or a number")
-    return Results(
-        benchmark=_of(data, "benchmark", str, None),
-        environment=environment,
-        baseline=_of(data, "baseline", str, ""),
-        rows=[_row(number, values) for number, values in enumerate(_of(data, "rows", list, None))],
-        notes=_all(_of(data, "notes", list, []), str, "notes"),
-        diagnostics=_all(_of(data, "diagnostics", list, []), dict, "diagnostics"),
-        finished=_of(data, "finished", bool, False),
-    )
-
-
-def _row(number: int, values: object):
-    if not isinstance(values, dict):
-        raise ValueError(f"row {number + 1} is {type(values).__name__}, needs an object")
     try:
-        return fields.row_of(values)
+        fields.check_schema(data.get("schema"), SCHEMA)
     except ValueError as error:
-        raise ValueError(f"row {number + 1}, {error}") from error
-
-
-def _of(data: dict, name: str, kind: type, default):
-    """ValueError unless it is of that kind; `default` None is for what must be there."""
-    value = data.get(name, default)
-    if not isinstance(value, kind):
-        raise ValueError(f"{name} is {type(value).__name__}, needs {KINDS[kind]}")
-    return value
-
-
-KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-
-
-def _all(values: list, kind: type, name: str) -> list:
-    for value in values:
-        if not isinstance(value, kind):
-            raise ValueError(f"one of {name} is {type(value).__name__}, needs {KINDS[kind]}")
-    return values
+        raise ValueError(f"schema {error}") from None
+    return fields.record(Results, {"environment": {}, **data})

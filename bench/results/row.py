@@ -6,6 +6,8 @@ import math
 import statistics
 from dataclasses import dataclass, field
 
+Error = float  # infinite for an output that is not finite
+
 
 @dataclass(slots=True)
 class Row:
@@ -35,7 +37,7 @@ class Row:
     tuning: float | None = None
     flops: int | None = None
     rate: float | None = None
-    error: float | None = None
+    error: Error | None = None
     peak_gib: float | None = None
     reason: str = ""
 

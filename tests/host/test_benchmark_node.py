@@ -152,14 +152,14 @@ def test_what_does_not_fit_the_memory_is_left_out_before_it_is_made(
     workbench, load, timings, monkeypatch
 ):
     """On a CPU the system would end ComfyUI, and the video with it."""
-    from wanattn.bench.race import rounds as heat
+    from wanattn.bench.race import rounds
 
-    monkeypatch.setattr(heat, "free_memory", lambda device: 3 * 4 * 2 * 128 * 4 * 48)
+    monkeypatch.setattr(rounds, "free_memory", lambda device: 3 * 4 * 2 * 128 * 4 * 48)
     text = bench(workbench, load("t2v"), frames="5,9,13", backends="flash").text
     assert "self 32 " in text and "self 48 " in text and "self 64 " not in text
     assert "flash: q, k, v, the output and copies of them need" in text
 
-    monkeypatch.setattr(heat, "free_memory", lambda device: 2**10)
+    monkeypatch.setattr(rounds, "free_memory", lambda device: 2**10)
     text = bench(workbench, load("t2v"), backends="flash").text
     assert "Nothing could be measured" in text
 

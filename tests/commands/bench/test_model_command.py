@@ -201,15 +201,13 @@ spec = importlib.util.spec_from_file_location("wanattn", sys.argv.pop(1))
 sys.modules["wanattn"] = pack = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pack)
 """
-COMMAND = f"""{LOAD}
-from wanattn.commands import main as cli
-sys.exit(cli.main(["bench", "model", *sys.argv[1:]]))
-"""
-CHOOSE = f"""{LOAD}
+TRIED = f"""{LOAD}
 import torch
 from wanattn.bench.results import row
+from wanattn.commands import main as cli
 from wanattn.commands.bench import main as command
 from wanattn.commands.bench.model import command as model
+print(cli.main(["bench", "model", "--device", "cpu", "--comfyui", "."]))
 before, results = sys.path[:], row.Results("model", {{}})
 options = command.parser_of(model.BENCHMARK).parse_args([])
 print(model.source(options, torch.device("cpu"), results).__name__)
@@ -226,31 +224,22 @@ def broken_comfyui(folder):
     return folder
 
 
-def run_beside(folder, script, *arguments):
-    command = [sys.executable, "-c", script, str(ROOT / "__init__.py"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
-
-
 REASON = (
     "ComfyUI 0.99.0 does not load in this Python (ModuleNotFoundError: "
     "No module named 'comfy_of_nobody'); run wanattn with ComfyUI's own Python"
 )
 
 
-def test_a_comfyui_that_does_not_load_is_an_error_when_it_was_named(tmp_path):
+def test_a_comfyui_that_does_not_load_is_an_error_if_it_was_named_and_else_gives_way(tmp_path):
+    """To diffusers. It is found in the folder that the command is started in."""
     folder = broken_comfyui(tmp_path / "ComfyUI")
+    command = [sys.executable, "-c", TRIED, str(ROOT / "__init__.py")]
 
-    done = run_beside(tmp_path, COMMAND, "--device", "cpu", "--comfyui", str(folder))
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"wanattn: {REASON}" in done.stderr
+    code, name, facts = done.stdout.splitlines()
+    assert code == "2" and f"wanattn: {REASON}\n" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_a_comfyui_that_was_only_found_gives_way_to_diffusers(tmp_path):
-    done = run_beside(broken_comfyui(tmp_path / "ComfyUI"), CHOOSE)
-
-    name, facts = done.stdout.splitlines()
-    assert name == "DiffusersDenoiser"
     notes = [f"diffusers' model was measured: {REASON}"]
+    assert name == "DiffusersDenoiser"
     assert facts == f"{notes} {{'diffusers': '{diffusers.__version__}'}} True"
