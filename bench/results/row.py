@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from dataclasses import dataclass, field
 
@@ -55,12 +54,12 @@ class Row:
     def spread(self) -> float | None:
         """How far the times are apart, as a share of the median; None for fewer than two.
 
-        From five on without one at either end, from many more on within the median's interval at 95 %.
+        From five on without one at either end.
         """
         if len(self.times) < 2:
             return None
         ordered = sorted(self.times)
-        cut = max(_outside(len(ordered)), len(ordered) >= 5)
+        cut = len(ordered) >= 5
         return (ordered[-1 - cut] - ordered[cut]) / statistics.median(ordered)
 
     @property
@@ -72,16 +71,6 @@ class Row:
     def share(self) -> float | None:
         """Of the rate of this card's plain matrix products."""
         return self.tflops / self.rate if self.tflops and self.rate else None
-
-
-def _outside(count: int) -> int:
-    """How many of so many times lie beyond either end of the median's interval at 95 %, by the sign test."""
-    tail = 0  # 2**count times the chance that at most `cut` times lie below the median
-    for cut in range(count):
-        tail += math.comb(count, cut)
-        if tail * 40 > 2**count:
-            return max(0, cut - 1)
-    return 0
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ in it, less one. `tuning` is what the tuner took, without the first calls.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import time
@@ -24,14 +25,13 @@ load_pack()
 
 from wanattn.attention.backends import BACKENDS
 from wanattn.attention.call import Call, Inputs
-from wanattn.attention.choose.matmul import MatrixProducts
+from wanattn.attention.choose.matmul import BusyTimer
 from wanattn.attention.choose.policy import Policy, eligible
-from wanattn.attention.choose.timer import timer_for
 from wanattn.attention.choose.tuner import tune
+from wanattn.attention.choose.turns import rounds
 from wanattn.attention.environment import probe
 from wanattn.attention.wan import TEXT_TOKENS, VARIANTS, Video
 from wanattn.bench.race.case import Case
-from wanattn.bench.race.turns import turns
 
 SIZES = ["480x832", "640x640", "720x1280", "832x1216"]
 FRAMES = [25, 49, 81, 121]
@@ -41,7 +41,6 @@ CLOSE_LONG = 1.12  # for calls of more than LONG milliseconds, which one measure
 LONG = 20.0
 BURST = 20.0  # milliseconds of one measurement
 AHEAD = 10.0  # milliseconds of matrix products before each
-WARM_UP = 100  # products before the first
 MOST_CALLS = 100  # of one measurement, so that the host can keep ahead
 LEAST_WORK = 400  # milliseconds of the second measurement, for the short calls
 MOST_ROUNDS = 31
@@ -134,36 +133,31 @@ def measure(model: str, size: str, frames: int, role: str, dtype: str, rounds: i
     return row
 
 
-def again(found: dict[str, float], inputs: Inputs, rounds: int) -> dict[str, float]:
+def again(found: dict[str, float], inputs: Inputs, least: int) -> dict[str, float]:
     """Milliseconds of each backend in `found`, which holds what the tuner found."""
-    race = Again(inputs)
-    times = {name: [race.time(name, ms)] for name, ms in found.items()}
-    first = {name: measured[0] for name, measured in times.items()}
-    fastest = min(first.values())
-    bound = fastest * (CLOSE_LONG if fastest > LONG else CLOSE)
-    close = {name: ms for name, ms in first.items() if ms <= bound}
-    one_round = sum(max(BURST, ms) for ms in close.values())
-    for number in range(max(rounds, min(MOST_ROUNDS, round(LEAST_WORK / one_round)))):
-        for name in turns(list(close), number):
-            times[name].append(race.time(name, close[name]))
+    timer = BusyTimer(inputs.q.device, inputs.q.dtype)
+    times: dict[str, list[float]] = {name: [] for name in found}
+    close, most = dict(found), 1
+
+    def racing(number: int) -> list[str]:
+        nonlocal close, most
+        if number == 1:
+            close = those_close({name: measured[0] for name, measured in times.items()})
+            one_round = sum(max(BURST, ms) for ms in close.values())
+            most += max(least, min(MOST_ROUNDS, round(LEAST_WORK / one_round)))
+        return list(close) if number < most else []
+
+    for _, name in rounds(racing, least + MOST_ROUNDS + 1):
+        calls = max(1, min(MOST_CALLS, round(BURST / close[name])))
+        run = functools.partial(BACKENDS[name].run, *inputs)
+        times[name].append(timer(run, calls, AHEAD))
     return {name: statistics.median(measured) for name, measured in times.items()}
 
 
-class Again:
-    def __init__(self, inputs: Inputs) -> None:
-        self._inputs = inputs
-        self._timer = timer_for(inputs.q.device)
-        self._products = (
-            MatrixProducts(inputs.q.device, inputs.q.dtype) if inputs.q.is_cuda else None
-        )
-        if self._products:
-            self._products.milliseconds(WARM_UP)
-
-    def time(self, name: str, about: float) -> float:
-        calls = max(1, min(MOST_CALLS, round(BURST / about)))
-        products = self._products
-        ahead = (lambda: products.queue(AHEAD)) if products else None
-        return self._timer(lambda: BACKENDS[name].run(*self._inputs), calls, ahead)
+def those_close(first: dict[str, float]) -> dict[str, float]:
+    fastest = min(first.values())
+    bound = fastest * (CLOSE_LONG if fastest > LONG else CLOSE)
+    return {name: ms for name, ms in first.items() if ms <= bound}
 
 
 def print_row(row: dict, times: dict[str, float]) -> None:

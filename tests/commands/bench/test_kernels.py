@@ -186,14 +186,18 @@ def test_backend_that_cannot_run_gets_the_reason_and_the_others_go_on(run, bad, 
 def test_backend_that_fails_later_loses_its_times(run):
     track = Track()
 
+    failed = []
+
     def tires(*arguments):
         if any("tires 1/3" in said for said in track.said):
+            failed.append(1)
             raise RuntimeError("enough")
         return right(*arguments)
 
     tired, other = run(backend("tires", tires), FLASH, progress=track).rows
 
     assert (tired.reason, tired.times) == ("RuntimeError: enough", [])
+    assert len(failed) == 1  # it is out of the race
     assert len(other.times) == 3
     assert track.done == pytest.approx(track.total)
 
