@@ -22,6 +22,7 @@ from ..attention.report.payload import payload_of
 from ..attention.report.text import csv_of
 from ..attention.run.intercept import Intercept
 from ..attention.wan import TEXT_TOKENS, Video
+from ..bench.lists import require_known
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
@@ -46,9 +47,7 @@ def run(
     progress: Callable[[int], object] = lambda forwards: None,
 ) -> tuple[dict, Recorder, list[Outcome]]:
     """Denoise the same latents unpatched and under each backend; return the payload, the recorder, the outcomes."""
-    unknown = [name for name in backends if name not in wishes()]
-    if unknown:
-        raise ValueError(f"unknown backend '{unknown[0]}'; expected one of {', '.join(wishes())}")
+    require_known(backends, wishes())
     if steps < 1:
         raise ValueError(f"steps {steps}, needs at least 1")
     require(device)

@@ -22,6 +22,7 @@ from ...attention.record.evidence import watch
 from ..benchmark import Progress
 from ..results.row import Results, Row
 from .case import Case
+from .device import attempt, begin_peak, free, peak
 from .rate import BURST, Rate, burst_for
 
 SLOW = 1.5  # times the fastest: a backend that takes longer, and a call of it LONG ms, is timed in FEW rounds
@@ -90,7 +91,7 @@ class CaseRace:
             for contender in self._contenders:
                 if not contender.row.times and not contender.row.reason:
                     contender.row.reason = UNFINISHED
-            self._free()
+            free(self._device)
 
     def _race(self, seed: int) -> None:
         prepared = self._shortage() or self._made(seed)
@@ -132,10 +133,10 @@ class CaseRace:
         if reasons:
             self._retire(contender, "; ".join(reasons))
             return
-        before = self._allocated()
+        before = begin_peak(self._device)
         found = check(self._case.call, contender.backend, inputs, expected)
         contender.row.first, contender.row.error = found.first, found.error
-        contender.row.peak_gib = self._peak(before) if found.first else None
+        contender.row.peak_gib = peak(self._device, before) if found.first else None
         if found.refusal:
             self._retire(contender, found.refusal)
         elif self._guarded(contender, lambda: self._prepare(contender, inputs)):
@@ -207,17 +208,10 @@ class CaseRace:
             self._results.notes.append(sentence)
 
     def _guarded(self, contender: _Contender, work: Callable[[], None]) -> bool:
-        """Whether it went well. A kernel may fail at any call; the others go on."""
-        reason = ""
-        try:
-            work()
-        except Exception as failure:
-            reason = words(failure)
-        if reason:  # out of the except clause, so that the failed call's tensors are gone
-            self._free()
-            contender.row.times.clear()
-            self._retire(contender, reason)
-        return not reason
+        well = attempt(work, contender.row, self._device)
+        if not well:
+            self._retire(contender, contender.row.reason)
+        return well
 
     def _retire(self, contender: _Contender, reason: str) -> None:
         contender.row.reason, contender.racing = reason, False
@@ -229,18 +223,3 @@ class CaseRace:
         if steps:
             name = f"{self._case.title} {contender.backend.name} {what}"
             self._progress.advance(steps * self._step, name)
-
-    def _free(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _allocated(self) -> int:
-        if self._device.type != "cuda":
-            return 0
-        torch.cuda.reset_peak_memory_stats(self._device)
-        return torch.cuda.memory_allocated(self._device)
-
-    def _peak(self, before: int) -> float | None:
-        if self._device.type != "cuda":
-            return None
-        return (torch.cuda.max_memory_allocated(self._device) - before) / 2**30

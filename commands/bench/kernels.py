@@ -19,6 +19,7 @@ from ...bench.benchmark import Benchmark, Progress
 from ...bench.race import contenders
 from ...bench.race.case import PARTS, Case, cases_of
 from ...bench.race.contenders import HOST_NAMES, LEFT_OUT
+from ...bench.race.device import TIMED
 from ...bench.race.race import ROUNDS, race
 from ...bench.results.row import Results
 from ...nodes.host import program
@@ -27,7 +28,6 @@ from ...nodes.host.program import find_host
 SIZE, FRAMES = "832x1216", "25,49,81"
 SMALL_SIZE, SMALL_FRAMES = "256x256", "5,9"
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-TIMED = ("cpu", "cuda")
 ORIGIN = ("model", "block", "step", "sigma", "cond")  # facts of a kept call
 
 

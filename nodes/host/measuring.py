@@ -15,6 +15,7 @@ from ...bench import lists
 from ...bench.benchmark import Progress
 from ...bench.race import contenders
 from ...bench.race.case import Case, cases_of
+from ...bench.race.device import TIMED
 from ...bench.race.keep import keep
 from ...bench.race.race import race
 from ...bench.race.rounds import COPIES
@@ -26,7 +27,6 @@ from .facts import environment
 from .patch import timings_of
 
 BASELINE = "host"
-TIMED = ("cpu", "cuda")
 SPARE = 2**30  # bytes, for the matrices that the card's rate is measured with
 
 
@@ -69,7 +69,7 @@ def measure(model, wish: Wish, results: Results, progress: Progress) -> Kept:
     device = model.load_device
     if device.type not in TIMED:
         raise RuntimeError(
-            f"this model computes on {device.type}; kernels can be timed on cpu and cuda only"
+            f"this model computes on {device.type}; kernels can be timed on {' and '.join(TIMED)} only"
         )
     cases = cases_of(variant_of(model), wish.clips, dtype_of(model), str(device))
     backends = wish.named or _all(cases)

@@ -17,7 +17,7 @@ from ....attention.choose.policy import Policy, eligible, wishes
 from ....attention.environment import default_device, probe, require
 from ....attention.wan import Variant, Video
 from ....bench.benchmark import Benchmark, Progress
-from ....bench.lists import numbers, words
+from ....bench.lists import numbers, require_known, words
 from ....bench.results.row import Results
 from ....nodes.host.program import find_host
 from .contender import UNPATCHED, Denoiser
@@ -193,10 +193,7 @@ def contenders(options: argparse.Namespace, call: Call) -> list[str]:
     usual = "host" if "host" in names else names[0]
     baseline = usual if options.against is None else options.against
     names = list(dict.fromkeys((baseline, *names)))
-    known = (*wishes(), UNPATCHED)
-    for name in names:
-        if name not in known:
-            raise ValueError(f"unknown backend '{name}'; expected one of {', '.join(known)}")
+    require_known(names, (*wishes(), UNPATCHED))
     return names
 
 

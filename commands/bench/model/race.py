@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from ....attention import failure
 from ....attention.backends import BACKENDS
 from ....attention.call import Call
 from ....attention.choose.timer import timer_for
@@ -17,6 +15,7 @@ from ....attention.choose.turns import rounds
 from ....attention.environment import probe
 from ....attention.wan import TEXT_TOKENS, Video
 from ....bench.benchmark import Progress
+from ....bench.race.device import attempt, begin_peak, free, peak
 from ....bench.results.row import Results, Row
 from .contender import Contender, Denoiser, described
 from .shape import TEXT_DIM, Shape
@@ -113,13 +112,7 @@ class SizeRace:
     def _attempt(self, action: Callable[[], None], row: Row) -> None:
         """Where it fails, the row says why and the others go on."""
         if not row.reason:
-            try:
-                action()
-            except Exception as error:  # a backend may fail with anything, want of memory above all
-                failure.release(error)
-                row.reason = failure.words(error)
-                row.times.clear()
-                free(self.race.denoiser.device)
+            attempt(action, row, self.race.denoiser.device)
         self._advance(1, row.backend)
 
     def _advance(self, forwards: int, name: str) -> None:
@@ -139,13 +132,10 @@ class SizeRace:
 
     def _time(self, contender: Contender, row: Row) -> None:
         device = self.race.denoiser.device
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        begin_peak(device)
         _, milliseconds = forward(contender, self._inputs)
         row.times.append(milliseconds)
-        if device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(device) / 2**30
-            row.peak_gib = max(peak, row.peak_gib or 0.0)
+        row.peak_gib = max(filter(None, (peak(device), row.peak_gib)), default=None)
 
     def _strayed(self, contender: Contender) -> str:
         """Why a row under this name would be about something else."""
@@ -199,9 +189,3 @@ def self_call(shape: Shape, clip: Video, dtype: torch.dtype, device: torch.devic
 def difference(output: torch.Tensor, expected: torch.Tensor) -> float:
     off = torch.linalg.vector_norm(output.float() - expected.float())
     return float(off / torch.linalg.vector_norm(expected.float()))
-
-
-def free(device: torch.device) -> None:
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
