@@ -7,6 +7,8 @@ import json
 import pytest
 import torch
 from wanattn.attention.backends import BACKENDS, packages
+from wanattn.attention.choose import timings
+from wanattn.attention.choose.timings import parse
 from wanattn.attention.environment import probe
 from wanattn.commands import doctor
 from wanattn.commands import main as cli
@@ -105,3 +107,5 @@ def test_demo_runs_every_backend_and_matches_the_unpatched_model(tmp_path, capsy
     with (tmp_path / "demo.csv").open() as lines:
         assert len(list(csv.DictReader(lines))) == payload["calls"]
     assert "max relative error against the unpatched model" in capsys.readouterr().out
+    (known,) = parse(timings.default_path().read_text()).values()
+    assert len(known) == 2  # what auto measured of both roles is kept for the next time

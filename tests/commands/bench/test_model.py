@@ -8,6 +8,8 @@ from collections import Counter
 import pytest
 import torch
 from wanattn.attention.backends import BACKENDS, Backend, register
+from wanattn.attention.choose import timings
+from wanattn.attention.choose.timings import parse
 from wanattn.attention.wan import Variant, Video
 from wanattn.bench.results.row import Results
 from wanattn.commands.bench.model.contender import described
@@ -91,6 +93,15 @@ def test_a_row_says_what_was_measured(denoiser):
     facts = (row.part, row.model, row.size, row.frames, row.dtype, row.heads, row.q_len)
     assert facts == ("forward", "tiny", "64x48", 5, "float32", 2, 24)
     assert row.peak_gib is None and row.kv_len is None
+
+
+def test_auto_measures_anew_and_keeps_what_it_found(denoiser):
+    found = []
+    for _ in range(2):
+        assert race(denoiser, ["auto"]).rows[0].tuning > 0
+        found.append(timings.default_path().read_text())
+
+    assert len(*parse(found[1]).values()) == 2 and found[0] != found[1]
 
 
 def test_what_auto_found_is_a_note(denoiser):
