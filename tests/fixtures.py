@@ -48,7 +48,18 @@ def tensors():
     return make
 
 
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path):
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
     """No test reads or writes the cache folder of whoever runs it."""
-    monkeypatch.setattr(timings, "default_path", lambda: tmp_path / "cache" / "timings.json")
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(timings, "default_path", lambda: folder / "timings.json")
+        yield
+
+
+@pytest.fixture
+def empty_cache(monkeypatch, tmp_path):
+    """Where timings are kept without a host, with nothing in it."""
+    path = tmp_path / "cache" / "timings.json"
+    monkeypatch.setattr(timings, "default_path", lambda: path)
+    return path

@@ -7,7 +7,6 @@ import json
 import pytest
 import torch
 from wanattn.attention.backends import BACKENDS, packages
-from wanattn.attention.choose import timings
 from wanattn.attention.choose.timings import parse
 from wanattn.attention.environment import probe
 from wanattn.commands import doctor
@@ -93,7 +92,7 @@ def test_wrong_arguments_are_a_sentence_and_exit_2(capsys, arguments, sentence):
     assert sentence in capsys.readouterr().err
 
 
-def test_demo_runs_every_backend_and_matches_the_unpatched_model(tmp_path, capsys):
+def test_demo_runs_every_backend_and_matches_the_unpatched_model(tmp_path, capsys, empty_cache):
     pytest.importorskip("diffusers", reason="the demo's model comes from diffusers")
 
     code = cli.main(["demo", "--device", "cpu", "--steps", "1", "--out", str(tmp_path)])
@@ -107,5 +106,5 @@ def test_demo_runs_every_backend_and_matches_the_unpatched_model(tmp_path, capsy
     with (tmp_path / "demo.csv").open() as lines:
         assert len(list(csv.DictReader(lines))) == payload["calls"]
     assert "max relative error against the unpatched model" in capsys.readouterr().out
-    (known,) = parse(timings.default_path().read_text()).values()
+    (known,) = parse(empty_cache.read_text()).values()
     assert len(known) == 2  # what auto measured of both roles is kept for the next time

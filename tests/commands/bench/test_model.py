@@ -8,7 +8,6 @@ from collections import Counter
 import pytest
 import torch
 from wanattn.attention.backends import BACKENDS, Backend, register
-from wanattn.attention.choose import timings
 from wanattn.attention.choose.timings import parse
 from wanattn.attention.wan import Variant, Video
 from wanattn.bench.results.row import Results
@@ -95,11 +94,11 @@ def test_a_row_says_what_was_measured(denoiser):
     assert row.peak_gib is None and row.kv_len is None
 
 
-def test_auto_measures_anew_and_keeps_what_it_found(denoiser):
+def test_auto_measures_anew_and_keeps_what_it_found(denoiser, empty_cache):
     found = []
     for _ in range(2):
         assert race(denoiser, ["auto"]).rows[0].tuning > 0
-        found.append(timings.default_path().read_text())
+        found.append(empty_cache.read_text())
 
     assert len(*parse(found[1]).values()) == 2 and found[0] != found[1]
 
