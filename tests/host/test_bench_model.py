@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -166,8 +167,15 @@ def command(tmp_path):
     return [*start, *tiny]
 
 
-def test_command_measures_the_named_host(command):
-    done = subprocess.run([*command, "--json"], cwd=REPOSITORY, capture_output=True, text=True)
+def test_command_measures_the_named_host(command, tmp_path):
+    home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}  # timings are kept there
+    done = subprocess.run(
+        [*command, "--json"],
+        cwd=REPOSITORY,
+        env={**os.environ, **home},
+        capture_output=True,
+        text=True,
+    )
 
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
