@@ -144,10 +144,8 @@ class CaseRace:
             self._advance(contender, 1, "first")
 
     def _prepare(self, contender: _Contender, inputs: Inputs) -> None:
-        contender.row.active = contender.backend.name
-        if (
-            contender.backend.name not in BACKENDS
-        ):  # a function of the host, which chooses by itself
+        contender.row.active = name = contender.backend.name
+        if name not in BACKENDS:  # a function of the host, which chooses by itself
             _, seen = watch(lambda: contender.backend.run(*inputs), self._device)
             contender.row.active = (seen and seen.name) or contender.backend.label
         if self._short:

@@ -71,12 +71,12 @@ class Comparison:
 
 
 def judge(old: Row, new: Row, apart: float = 0.0) -> Pair | None:
-    """None where one has no times. `apart` is what the two differ by at 95 % for not having taken turns, as a share.
+    """None where one has no times, or one that is none. `apart` is what the two differ by at 95 % for not having taken turns, as a share.
 
     The interval is that of a bootstrap of both medians, widened for few times. Where the two are equally fast, it tells
     them apart in 5 % of all cases at most.
     """
-    if not old.ms or not new.ms:
+    if not old.ms or not new.ms or not all(0 < time < math.inf for time in old.times + new.times):
         return None
     ratio = old.ms / new.ms
     if min(len(old.times), len(new.times)) < 2:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 
 import pytest
@@ -176,6 +177,12 @@ def test_one_time_gives_a_ratio_and_no_verdict():
 
     assert (pair.ratio, pair.verdict, pair.words) == (2.0, "", "2.00x, measured once")
     assert pair.interval == ""
+
+
+@pytest.mark.parametrize("odd", [math.inf, math.nan, 0.0, -1.0])
+def test_a_time_that_is_none_gives_nothing(odd):
+    assert compare.judge(row(times=[1.0, odd, 1.0]), row(ms=1.0)) is None
+    assert compare.judge(row(ms=1.0), row(times=[odd, odd])) is None
 
 
 def test_no_times_give_nothing():

@@ -387,6 +387,15 @@ def test_an_unknown_benchmark_is_a_sentence(capfd):
     assert "benchmark 'nodes', needs one of kernels, model, workflow" in capfd.readouterr().err
 
 
+def test_the_entry_point_names_the_benchmark():
+    pytest.importorskip("aiohttp", reason="aiohttp not installed")
+    from wanattn.commands.bench.workflow.command import BENCHMARK
+
+    assert BENCHMARK.name == "workflow"
+    line = 'workflow = "wanattn.commands.bench.workflow.command:BENCHMARK"'
+    assert line in (ROOT / "pyproject.toml").read_text()
+
+
 def test_without_the_repository_it_says_how_to_get_it(monkeypatch, capfd):
     monkeypatch.setattr(command.metadata, "entry_points", lambda **group: ())
 
