@@ -26,8 +26,9 @@ def attempt(work: Callable[[], None], row: Row, device: torch.device) -> bool:
 
 
 def free(device: torch.device) -> None:
-    gc.collect()
+    """Gives back what a device keeps for later; elsewhere memory goes back by itself."""
     if device.type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()
 
 

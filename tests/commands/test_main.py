@@ -99,8 +99,9 @@ def test_demo_runs_every_backend_and_matches_the_unpatched_model(tmp_path, capsy
 
     payload = json.loads((tmp_path / "demo.json").read_text())
     asked = {row["requested"]: row["active"] for row in payload["rows"]}
-    flash = dict.fromkeys(("auto", "flash", "efficient", "cudnn", "host"), "flash")
+    flash = dict.fromkeys(("flash", "efficient", "cudnn", "host"), "flash")
     assert code == 0
+    assert asked.pop("auto") in ("flash", "math")  # whichever was faster
     assert asked == {**flash, "math": "math"}
     assert payload["calls"] == 6 * 2 * 4  # backends, forwards, two calls in each of two blocks
     with (tmp_path / "demo.csv").open() as lines:
