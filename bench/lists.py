@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 
 def words(text: str, what: str, example: str) -> list[str]:
@@ -18,3 +19,11 @@ def numbers(text: str, what: str, example: str) -> list[int]:
     if not all(re.fullmatch(r"\d+", word) for word in found):
         raise ValueError(f"{what} '{text}', needs numbers separated by commas such as {example}")
     return list(dict.fromkeys(map(int, found)))
+
+
+def require_known(names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises ValueError for the first backend that nobody has."""
+    choices = list(dict.fromkeys(known))
+    unknown = next((name for name in names if name not in choices), None)
+    if unknown is not None:
+        raise ValueError(f"unknown backend '{unknown}'; expected one of {', '.join(choices)}")

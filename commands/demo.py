@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..attention import disk
 from ..attention.backends.packages import pip
 from ..attention.choose.policy import Policy, wishes
+from ..attention.choose.timings import own_timings
 from ..attention.environment import probe, require
 from ..attention.record.recorder import Recorder
 from ..attention.report import html
@@ -20,6 +23,7 @@ from ..attention.report.payload import payload_of
 from ..attention.report.text import csv_of
 from ..attention.run.intercept import Intercept
 from ..attention.wan import TEXT_TOKENS, Video
+from ..bench.lists import require_known
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
@@ -44,17 +48,15 @@ def run(
     progress: Callable[[int], object] = lambda forwards: None,
 ) -> tuple[dict, Recorder, list[Outcome]]:
     """Denoise the same latents unpatched and under each backend; return the payload, the recorder, the outcomes."""
-    unknown = [name for name in backends if name not in wishes()]
-    if unknown:
-        raise ValueError(f"unknown backend '{unknown[0]}'; expected one of {', '.join(wishes())}")
+    require_known(backends, wishes())
     if steps < 1:
         raise ValueError(f"steps {steps}, needs at least 1")
     require(device)
     model = tiny_model(device)
     expected = denoise(model, clip, steps, None, progress)
-    recorder, outcomes = Recorder(), []
+    recorder, outcomes, timings_of = Recorder(), [], functools.cache(own_timings)
     for name in backends:
-        intercept = Intercept(Policy(name), recorder)
+        intercept = Intercept(Policy(name), recorder, timings_of)
         run = recorder.begin("demo", steps)
         with intercept.numbering(model.blocks), intercept:
             result = denoise(model, clip, steps, intercept, progress)
@@ -137,5 +139,5 @@ def write(folder: Path, payload: dict, recorder: Recorder) -> list[Path]:
         "demo.html": html.render(payload),
     }
     for name, content in contents.items():
-        (folder / name).write_text(content, encoding="utf-8", newline="")
+        disk.write(folder / name, content)
     return [folder / name for name in contents]

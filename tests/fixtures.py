@@ -8,6 +8,7 @@ import functools
 import pytest
 import torch
 from wanattn.attention.call import Call, Inputs
+from wanattn.attention.choose import timings
 from wanattn.attention.environment import Environment, Gpu
 from wanattn.attention.run.forward import Place
 
@@ -59,3 +60,20 @@ def attend(dispatcher, tensors, forward, block=0, leave=None, fickle=False, **fa
 
 def _nobody(*tensors):
     raise AssertionError("a call that is chosen for must not be left alone")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """No test reads or writes the cache folder of whoever runs it."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(timings, "default_path", lambda: folder / "timings.json")
+        yield
+
+
+@pytest.fixture
+def empty_cache(monkeypatch, tmp_path):
+    """Where timings are kept without a host, with nothing in it."""
+    path = tmp_path / "cache" / "timings.json"
+    monkeypatch.setattr(timings, "default_path", lambda: path)
+    return path

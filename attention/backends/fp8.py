@@ -10,27 +10,6 @@ from .kernel import kernel
 from .limits import Limits
 from .packages import Package
 
-LARGEST = 448.0  # of float8_e4m3fn
-TINY = 1e-12
-
-Quantised = tuple[torch.Tensor, torch.Tensor]
-
-
-def quantise(
-    x: torch.Tensor, centre: bool = False, dtype: torch.dtype = torch.float8_e4m3fn
-) -> Quantised:
-    """Turn [batch, heads, tokens, head_dim] into 8-bit floats [batch, tokens, heads, head_dim] and what undoes it.
-
-    The second tensor is float32 [batch, heads], the factor to multiply with. `centre` takes off each channel's
-    mean over the tokens, which changes no softmax where x is the key. Plain torch: says what the kernel computes.
-    """
-    values = x.float()
-    if centre:
-        values = values - values.mean(dim=2, keepdim=True)
-    factor = values.abs().amax(dim=(2, 3)).clamp_min(TINY) / LARGEST
-    scaled = values * (1.0 / factor[:, :, None, None])
-    return scaled.to(dtype).transpose(1, 2).contiguous(), factor
-
 
 def _load():
     """Needs FlashAttention-3 and Triton."""

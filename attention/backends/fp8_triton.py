@@ -78,7 +78,12 @@ def _convert(
 def quantise(
     x: torch.Tensor, centre: bool = False, dtype: torch.dtype = torch.float8_e4m3fn
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `fp8.quantise`, for a head_dim that is a power of two. Another `dtype` shows the values before rounding."""
+    """Turn [batch, heads, tokens, head_dim] into 8-bit floats [batch, tokens, heads, head_dim] and what undoes it.
+
+    The second tensor is float32 [batch, heads], the factor to multiply with. `centre` takes off each channel's mean over
+    the tokens, which changes no softmax where x is the key. head_dim is a power of two. Another `dtype` shows the values
+    before rounding.
+    """
     batch, heads, tokens, head_dim = x.shape
     x = x if x.stride(3) == 1 else x.contiguous()
     means, factors = _statistics(x, centre)

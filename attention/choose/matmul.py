@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from ..environment import free_memory
@@ -42,6 +44,34 @@ class MatrixProducts:
         whatever ran before, and the host gets ahead of it."""
         for _ in range(round(milliseconds / max(self._one, 1e-3))):
             self.multiply()
+
+
+class BusyTimer:
+    """Times a function on a GPU that matrix products have made busy, as a model does; elsewhere by itself."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self._timer = timer_for(device)
+        self._products = _products(device, dtype)
+
+    @property
+    def busy(self) -> bool:
+        return self._products is not None
+
+    def __call__(self, run: Callable[[], object], times: int, ahead: float = 0.0) -> float:
+        """Milliseconds of one of so many calls, behind `ahead` milliseconds of products."""
+        products = self._products
+        if products is None or not ahead:
+            return self._timer(run, times)
+        return self._timer(run, times, lambda: products.queue(ahead))
+
+
+def _products(device: torch.device, dtype: torch.dtype) -> MatrixProducts | None:
+    if device.type != "cuda":
+        return None
+    try:
+        return MatrixProducts(device, dtype)
+    except RuntimeError:  # no memory for them
+        return None
 
 
 def _fitting(side: int, device: torch.device, dtype: torch.dtype) -> int:

@@ -10,20 +10,29 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from .. import disk
 from ..call import Call
+from ..environment import probe
 
 log = logging.getLogger("wanattn")
 
 KIND = "wanattn timings"
 SCHEMA = 1
 LOCK_SECONDS = 2.0  # how long to wait for another process; writing takes milliseconds
+POLL_SECONDS = 0.005
 MOST_LETTERS = 200  # of what is wrong with a file
-LARGEST = 1e12  # what a damaged file may hold beyond it would not even fit a float
-STALE_SECONDS = 10.0  # a lock this old was left by a process that died
+MOST_BYTES = 16 * 2**20  # of the file: about a hundred thousand timings
+SHORTEST, LONGEST = (
+    1e-6,
+    1e12,
+)  # milliseconds that a measurement can give; no error is larger either
+FASTEST = 1e16  # floating-point operations a second, several times what any card does
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +73,26 @@ def default_path() -> Path:
     return home / ".cache" / "wanattn" / "timings.json"
 
 
+def own_timings(device: str, forget: bool = False) -> Timings:
+    """Of one device, for use without a host. `forget`: what is known already is measured anew, and then kept."""
+    return Timings(default_path(), probe().machine(device), forget)
+
+
 class Timings:
     """Timings of one machine, in memory and, with a path, on disk.
 
     The file is only ever a saving of time: whatever is wrong with it becomes a sentence in `problem` and the
-    log, and measuring goes on. Several processes may write it.
+    log, and measuring goes on. Several processes may write it. With `forget` it is not read, only added to.
     """
 
-    def __init__(self, path: Path | None, machine: str) -> None:
+    def __init__(self, path: Path | None, machine: str, forget: bool = False) -> None:
         self.path = path
         self.machine = machine
         self.problem = ""
         self._lock = threading.Lock()
         self._known: dict[str, dict[str, Timing]] = {}
-        self._loaded = path is None
+        self._loaded = forget or path is None
+        self._patience = LOCK_SECONDS
 
     def read(self, call: Call) -> dict[str, Timing]:
         """By backend name; empty where nothing was measured."""
@@ -85,15 +100,25 @@ class Timings:
             if self.path and not self._loaded:
                 self._known = self._found(self.path).get(self.machine, {})
                 self._loaded = True
-            return dict(self._known.get(key_of(call), {}))
+            return self._credible(call, self._known.get(key_of(call), {}))
 
     def write(self, call: Call, timings: Mapping[str, Timing]) -> None:
         """Add to what is known, here and on disk."""
         self.read(call)
         with self._lock:
-            self._known.setdefault(key_of(call), {}).update(timings)
+            self._known.setdefault(key_of(call), {}).update(self._credible(call, timings))
             if self.path:
                 self._save(self.path)
+
+    def _credible(self, call: Call, timings: Mapping[str, Timing]) -> dict[str, Timing]:
+        """A time that no card could reach would win for good."""
+        least = call.flops / FASTEST * 1e3
+        good = {name: timing for name, timing in timings.items() if timing.milliseconds >= least}
+        for name in timings.keys() - good.keys():
+            self._tell(
+                f"{name} {timings[name].milliseconds:.1e} ms for {key_of(call)}, needs at least {least:.1e}; not used"
+            )
+        return good
 
     def _found(self, path: Path) -> dict[str, dict[str, dict[str, Timing]]]:
         try:
@@ -105,7 +130,7 @@ class Timings:
     def _load(self, path: Path) -> dict[str, dict[str, dict[str, Timing]]]:
         """OSError for a file that is there and cannot be read: it must not be written over."""
         try:
-            return parse(path.read_text(encoding="utf-8"))
+            return parse(disk.read(path, MOST_BYTES).decode("utf-8"))
         except FileNotFoundError:
             return {}
         except ValueError as error:
@@ -127,16 +152,35 @@ class Timings:
     def _save(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(path.with_name(path.name + ".lock")):
+            with self._alone(path.with_name(path.name + ".lock")):
+                disk.sweep(path)
                 machines = self._load(path)  # another process may have added to it
                 mine = machines.setdefault(self.machine, {})
                 for key, timings in self._known.items():
                     mine.setdefault(key, {}).update(timings)
-                _replace(path, render(machines))
+                disk.write(path, render(machines))
         except OSError as error:
             self._tell(
                 f"{path.name} cannot be written ({_words(error)}); timings are kept in memory only"
             )
+
+    @contextmanager
+    def _alone(self, path: Path) -> Iterator[None]:
+        """Hold a lock file; go on without it if another process does not let go, since the writing is atomic."""
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=self._patience, poll_interval=POLL_SECONDS)
+        except Timeout:
+            self._patience = 0.0  # nor is the next one waited for
+            self._tell(f"{path.name} is held by another program; timings are written all the same")
+        except NotImplementedError:  # a network drive without locks
+            pass
+        else:
+            self._patience = LOCK_SECONDS
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _tell(self, problem: str) -> None:
         """Notes of nodes and reports go without the folder, which is nobody's business."""
@@ -193,59 +237,16 @@ def _timing(value: object, where: str) -> Timing:
     table = _table(value, where)
     if set(table) != {field.name for field in fields(Timing)}:
         raise ValueError(f"{where} has the fields {', '.join(sorted(table)) or 'none'}")
-    milliseconds, first, error = table["milliseconds"], table["first"], table["error"]
-    if not (
-        _positive(milliseconds)
-        and _positive(first)
-        and (error is None or _positive(error, or_zero=True))
-    ):
+    times, error = (table["milliseconds"], table["first"]), table["error"]
+    bounded = all(_within(time, SHORTEST) for time in times)
+    if not (bounded and (error is None or _within(error, 0))):
         raise ValueError(f"{where} holds a number that no measurement gives")
     if not isinstance(table["version"], str):
         raise ValueError(f"{where} has version {table['version']!r}, needs text")
     return Timing(**table)
 
 
-def _positive(value: object, or_zero: bool = False) -> bool:
+def _within(value: object, least: float) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return 0 < value < LARGEST or (or_zero and value == 0)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Readers see the old file or the new one, never half of it."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.new")
-    try:
-        with open(draft, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        with suppress(FileNotFoundError):
-            draft.unlink()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock file; go on without it if another process does not let go, since the writing is atomic."""
-    mine = _acquire(path)
-    try:
-        yield
-    finally:
-        if mine:
-            with suppress(OSError):  # another program may have it open on Windows; it goes stale
-                path.unlink()
-
-
-def _acquire(path: Path) -> bool:
-    deadline = time.monotonic() + LOCK_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-            return True
-        except FileExistsError:
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                    path.unlink()
-            time.sleep(0.005)
-    return False
+    return least <= value <= LONGEST

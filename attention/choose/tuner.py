@@ -13,9 +13,10 @@ import torch
 from .. import failure
 from ..backends import Backend
 from ..call import Call, Inputs
-from .matmul import MatrixProducts
+from .matmul import BusyTimer
 from .reference import Reference
 from .timer import timer_for
+from .turns import rounds
 
 FORWARD_CALLS = (
     30  # attention calls of one kind in a forward: the 5B model's blocks, the fewest of Wan 2.2
@@ -156,12 +157,11 @@ class _Track:
         self._call = call
         self._inputs = inputs
         self._expected = Reference(inputs)
-        self._stopwatch = timer_for(inputs.q.device)
-        self._products = _products(inputs.q)
+        self._timer = BusyTimer(inputs.q.device, inputs.q.dtype)
 
     def first_look(self, backend: Backend) -> _Trial | Measurement:
         """First call, check, one measurement or two."""
-        outcome = _first(backend, self._call, self._inputs, self._expected, self._stopwatch)
+        outcome = _first(backend, self._call, self._inputs, self._expected, self._timer)
         if not isinstance(outcome, _Trial):
             return outcome
         try:
@@ -173,15 +173,12 @@ class _Track:
         return outcome
 
     def measure(self, trial: _Trial, burst: int, ahead: float) -> None:
-        run = lambda: trial.backend.run(*self._inputs)  # noqa: E731
-        products = self._products
-        if products:
+        if self._timer.busy:
             burst = min(burst, max(1, int(ahead / trial.host)))
-            trial.times.append(self._stopwatch(run, burst, lambda: products.queue(ahead)))
             trial.ahead += ahead
         else:
-            trial.times.append(self._stopwatch(run, burst))
             trial.later += burst > 1
+        trial.times.append(self._timer(lambda: trial.backend.run(*self._inputs), burst, ahead))
         trial.later += burst
 
     def _single(self, trial: _Trial) -> float:
@@ -190,16 +187,7 @@ class _Track:
             trial.backend.run(*self._inputs)
             trial.host = (time.perf_counter() - start) * 1e3
 
-        return self._stopwatch(run, 1)
-
-
-def _products(q: torch.Tensor) -> MatrixProducts | None:
-    if not q.is_cuda:
-        return None
-    try:
-        return MatrixProducts(q.device, q.dtype)
-    except RuntimeError:  # no memory for them
-        return None
+        return self._timer(run, 1)
 
 
 def _burst(milliseconds: float, work: float) -> int:
@@ -237,32 +225,40 @@ def _inaccuracy(backend: Backend, call: Call, error: float | None) -> str:
 def _finish(
     call: Call, trials: list[_Trial], track: _Track, forward: float | None
 ) -> list[Measurement]:
-    """Take turns between those that are close, in either order, so that a drifting clock rate favours none.
-
-    Those that break meanwhile leave `trials` and are returned.
-    """
+    """Rounds between those that are close. Those that break meanwhile leave `trials` and are returned."""
     broken: list[Measurement] = []
-    for number in range(MOST_ROUNDS):
-        best = min(trial.milliseconds for trial in trials)
-        close = [trial for trial in trials if trial.milliseconds <= _margin(number) * best]
-        left = _budget(call, best, forward) - _spent(trials)
-        share = left / (ROUNDS * len(close))
-        ahead = min(AHEAD[1], max(AHEAD[0], share / 3))
-        burst = _burst(best, min(BURSTS[1], max(BURSTS[0], share - ahead)))
-        round_ = sum(trial.milliseconds * (burst + 1) + ahead for trial in close)
-        if len(close) == 1 or round_ > left:
-            break
-        for trial in close[:: -1 if number % 2 else 1]:
-            if number == 0:
-                trial.times.clear()
-            try:
-                track.measure(trial, burst, ahead)
-            except Exception as error:
-                trials.remove(trial)
-                broken.append(_broken(trial.backend, error))
-        if not trials:
-            break
+    burst, ahead = 1, 0.0
+
+    def racing(number: int) -> list[_Trial]:
+        nonlocal burst, ahead
+        close, burst, ahead = _round(call, trials, number, forward)
+        return close
+
+    for number, trial in rounds(racing, MOST_ROUNDS):
+        try:
+            track.measure(trial, burst, ahead)
+            if number == 0:  # the first look may have found an idle device
+                trial.times = trial.times[-1:]
+        except Exception as error:
+            trials.remove(trial)
+            broken.append(_broken(trial.backend, error))
     return broken
+
+
+def _round(
+    call: Call, trials: list[_Trial], number: int, forward: float | None
+) -> tuple[list[_Trial], int, float]:
+    """Who takes part in it, nobody where it is decided or there is no time, its burst, its milliseconds ahead."""
+    best = min((trial.milliseconds for trial in trials), default=0.0)
+    close = [trial for trial in trials if trial.milliseconds <= _margin(number) * best]
+    if len(close) < 2:
+        return [], 1, 0.0
+    left = _budget(call, best, forward) - _spent(trials)
+    share = left / (ROUNDS * len(close))
+    ahead = min(AHEAD[1], max(AHEAD[0], share / 3))
+    burst = _burst(best, min(BURSTS[1], max(BURSTS[0], share - ahead)))
+    length = sum(trial.milliseconds * (burst + 1) + ahead for trial in close)
+    return close if length <= left else [], burst, ahead
 
 
 def _margin(number: int) -> float:

@@ -16,7 +16,7 @@ PARTS = ("self", "text")  # Wan 2.2 has no attention to image tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Case:
     """One call to be measured, on random tensors or on real ones, `tensors`, wherever those are kept."""
 
     model: str
@@ -66,27 +66,27 @@ class Cell:
         )
 
 
-def cells_of(
+def cases_of(
     variant: Variant,
     clips: Sequence[Video],
     dtype: torch.dtype,
     device: str,
     parts: Sequence[str] = PARTS,
-) -> list[Cell]:
+) -> list[Case]:
     """Raises ValueError for a part that the model has not."""
     for part in parts:
         if part not in PARTS:
             raise ValueError(f"role '{part}', needs {' or '.join(PARTS)}")
-    return list(_cells(variant, clips, dtype, device, parts))
+    return list(_cases(variant, clips, dtype, device, parts))
 
 
-def _cells(variant: Variant, clips, dtype, device: str, parts) -> Iterator[Cell]:
+def _cases(variant: Variant, clips, dtype, device: str, parts) -> Iterator[Case]:
     for clip in clips:
         tokens = variant.tokens(clip)
         for part in parts:
             keys = tokens if part == "self" else TEXT_TOKENS
             call = Call(part, 1, variant.heads, tokens, keys, variant.head_dim, dtype, device)
-            yield Cell(variant.name, clip.size, clip.frames, part, call)
+            yield Case(variant.name, clip.size, clip.frames, part, call)
 
 
 def _random(call: Call, seed: int) -> Inputs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ...attention.backends import BACKENDS
 from ...attention.call import Call
@@ -12,37 +12,36 @@ from ...attention.choose.policy import Policy, eligible
 from ...attention.choose.timings import Timings
 from ...attention.choose.tuner import Measurement
 from ...attention.environment import probe
-from ...nodes.host.patch import timings_of
 from ..results.payload import Kept, title
 from ..results.row import Results, Row
 from ..results.words import listed
-from .case import Cell
+from .case import Case
 
 EVERYTHING = Policy("auto", precision="allow approximate")  # all that `auto` may ever ask
 UNEVEN = 0.2  # spread above which `auto` had better measure by itself
 CLOSE = 1.1  # so close, the order may be another inside a model: there matrix products run between the calls
 
 
-def keep(cells: list[Cell], results: Results) -> Kept:
-    """Hand to `auto` the places that leave no doubt, and say so in the notes."""
+def keep(cases: list[Case], results: Results, timings_of: Callable[[str], Timings]) -> Kept:
+    """Hand to `auto` the places that leave no doubt, and say so in the notes. `timings_of` gives those of a device."""
     kept: list[tuple[tuple, str]] = []
     left: dict[str, list[str]] = {}
     lost = False
     rows = {(row.place, row.backend): row for row in results.rows}
-    for cell in cells:
-        asked = eligible(cell.call, probe(), EVERYTHING)
+    for case in cases:
+        asked = eligible(case.call, probe(), EVERYTHING)
         there = {
-            backend.name: rows.get((cell.row(backend).place, backend.name)) for backend in asked
+            backend.name: rows.get((case.row(backend).place, backend.name)) for backend in asked
         }
         found = {name: row for name, row in there.items() if row is not None}
-        usable = [row for row in found.values() if _usable(row, cell.call)]
+        usable = [row for row in found.values() if _usable(row, case.call)]
         if not usable:
             continue
         if doubt := _doubt(there.keys() - found.keys(), usable):
             left.setdefault(doubt, []).append(title(usable[0]))
             continue
         kept += [(row.place, row.backend) for row in usable]
-        lost |= not _written(cell.call, usable)
+        lost |= not _written(timings_of(case.call.device), case.call, usable)
     results.notes += _told(kept, left, lost)
     return kept
 
@@ -74,10 +73,9 @@ def _time(row: Row) -> float:
     return row.ms or math.inf
 
 
-def _written(call: Call, rows: Sequence[Row]) -> bool:
+def _written(known: Timings, call: Call, rows: Sequence[Row]) -> bool:
     """Whether they are on the disk too."""
     timings = {row.backend: timing_of(BACKENDS[row.backend], _measurement(row)) for row in rows}
-    known = timings_of(call.device)
     known.write(call, timings)
     return timings.items() <= Timings(known.path, known.machine).read(call).items()
 

@@ -1,4 +1,4 @@
-"""The race in one cell."""
+"""The race in one case."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from ...attention.call import Inputs
 from ...attention.choose.reference import Reference
 from ...attention.choose.timer import timer_for
 from ...attention.choose.tuner import check
+from ...attention.choose.turns import rounds
 from ...attention.environment import free_memory, probe
 from ...attention.failure import words
 from ...attention.record.evidence import watch
 from ..benchmark import Progress
 from ..results.row import Results, Row
-from .case import Cell
+from .case import Case
+from .device import attempt, begin_peak, free, peak
 from .rate import BURST, Rate, burst_for
-from .turns import turns
 
 SLOW = 1.5  # times the fastest: a backend that takes longer, and a call of it LONG ms, is timed in FEW rounds
 LONG = 250.0
@@ -40,7 +41,7 @@ UNFINISHED = "not timed, the benchmark ended before its turn"
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Contender:
     """One backend. A measurement is `burst` calls after `ahead` of them; `steps` is what it owes the progress bar."""
 
     backend: Backend
@@ -51,12 +52,12 @@ class _Lane:
     racing: bool = False
 
 
-class Heat:
+class CaseRace:
     """First calls, then rounds in which every backend takes its turn, in another order each time."""
 
     def __init__(
         self,
-        cell: Cell,
+        case: Case,
         backends: Sequence[Backend],
         rate: Rate | None,
         results: Results,
@@ -64,49 +65,52 @@ class Heat:
         rounds: int,
         settings: str,
     ) -> None:
-        self._cell = cell
-        self._device = torch.device(cell.call.device)
+        self._case = case
+        self._device = torch.device(case.call.device)
         self._timer = timer_for(self._device)
         self._rate = rate
         self._rates: list[float] = []
         self._results = results
         self._progress = progress
         self._rounds = rounds
-        self._lanes = [_Lane(backend, cell.row(backend, settings)) for backend in backends]
-        for lane in self._lanes:
-            lane.steps = 0 if self._refusals(lane) else 1 + rounds
-        self._quickest = cell.call.flops / (rate.latest * 1e9) / OVERSHOOT if rate else 0.0
+        self._contenders = [
+            _Contender(backend, case.row(backend, settings)) for backend in backends
+        ]
+        for contender in self._contenders:
+            contender.steps = 0 if self._refusals(contender) else 1 + rounds
+        self._quickest = case.call.flops / (rate.latest * 1e9) / OVERSHOOT if rate else 0.0
         self._short = self._device.type in QUEUES and 0 < self._quickest * OVERSHOOT < SHORT
         self._step = max(BURST, 4 * self._quickest)
-        self.total = self._step * sum(lane.steps for lane in self._lanes)
+        self.total = self._step * sum(contender.steps for contender in self._contenders)
 
     def run(self, seed: int) -> None:
-        self._results.rows += [lane.row for lane in self._lanes]
+        self._results.rows += [contender.row for contender in self._contenders]
         try:
             self._race(seed)
         finally:
-            for lane in self._lanes:
-                if not lane.row.times and not lane.row.reason:
-                    lane.row.reason = UNFINISHED
-            self._free()
+            for contender in self._contenders:
+                if not contender.row.times and not contender.row.reason:
+                    contender.row.reason = UNFINISHED
+            free(self._device)
 
     def _race(self, seed: int) -> None:
         prepared = self._shortage() or self._made(seed)
         if isinstance(prepared, str):
-            for lane in self._lanes:
-                self._retire(lane, prepared)
+            for contender in self._contenders:
+                self._retire(contender, prepared)
             return
         inputs, expected = prepared
         self._measure_rate()
-        for lane in self._lanes:
-            self._begin(lane, inputs, expected)
-        for number in range(self._rounds):
-            self._round(number, inputs)
+        for contender in self._contenders:
+            self._begin(contender, inputs, expected)
+        for number, contender in rounds(self._racing, self._rounds):
+            if self._guarded(contender, lambda c=contender: self._time(c, inputs)):
+                self._advance(contender, 1, f"{number + 1}/{self._rounds}")
         self._measure_rate()
 
     def _made(self, seed: int) -> tuple[Inputs, Reference] | str:
         try:
-            inputs = self._cell.inputs(seed)
+            inputs = self._case.inputs(seed)
             return inputs, Reference(inputs)
         except torch.OutOfMemoryError as error:
             return words(error)
@@ -114,86 +118,84 @@ class Heat:
     def _shortage(self) -> str:
         """On a GPU a call that is too large ends in an error; on a CPU the system may end the process instead."""
         copies = COPIES if self._device.type == "cpu" else 1
-        needed, free = copies * self._cell.bytes, free_memory(str(self._device))
+        needed, free = copies * self._case.bytes, free_memory(str(self._device))
         if free is None or needed <= free:
             return ""
         what = "q, k, v, the output and copies of them" if copies > 1 else "q, k, v and the output"
         return f"{what} need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free"
 
-    def _refusals(self, lane: _Lane) -> list[str]:
-        return lane.backend.refusals(self._cell.call, probe())
+    def _refusals(self, contender: _Contender) -> list[str]:
+        return contender.backend.refusals(self._case.call, probe())
 
-    def _begin(self, lane: _Lane, inputs: Inputs, expected: Reference) -> None:
+    def _begin(self, contender: _Contender, inputs: Inputs, expected: Reference) -> None:
         """First call, check, and how many calls make a measurement."""
-        reasons = self._refusals(lane)
+        reasons = self._refusals(contender)
         if reasons:
-            self._retire(lane, "; ".join(reasons))
+            self._retire(contender, "; ".join(reasons))
             return
-        before = self._allocated()
-        found = check(self._cell.call, lane.backend, inputs, expected)
-        lane.row.first, lane.row.error = found.first, found.error
-        lane.row.peak_gib = self._peak(before) if found.first else None
+        before = begin_peak(self._device)
+        found = check(self._case.call, contender.backend, inputs, expected)
+        contender.row.first, contender.row.error = found.first, found.error
+        contender.row.peak_gib = peak(self._device, before) if found.first else None
         if found.refusal:
-            self._retire(lane, found.refusal)
-        elif self._guarded(lane, lambda: self._prepare(lane, inputs)):
-            lane.racing = True
-            self._advance(lane, 1, "first")
+            self._retire(contender, found.refusal)
+        elif self._guarded(contender, lambda: self._prepare(contender, inputs)):
+            contender.racing = True
+            self._advance(contender, 1, "first")
 
-    def _prepare(self, lane: _Lane, inputs: Inputs) -> None:
-        lane.row.active = lane.backend.name
-        if lane.backend.name not in BACKENDS:  # a function of the host, which chooses by itself
-            _, seen = watch(lambda: lane.backend.run(*inputs), self._device)
-            lane.row.active = (seen and seen.name) or lane.backend.label
+    def _prepare(self, contender: _Contender, inputs: Inputs) -> None:
+        contender.row.active = name = contender.backend.name
+        if name not in BACKENDS:  # a function of the host, which chooses by itself
+            _, seen = watch(lambda: contender.backend.run(*inputs), self._device)
+            contender.row.active = (seen and seen.name) or contender.backend.label
         if self._short:
-            lane.burst = self._queued_in_time(lane, inputs)
+            contender.burst = self._queued_in_time(contender, inputs)
         elif self._quickest < BURST / 2:
-            calls = burst_for(lambda times: self._milliseconds(lane, inputs, times))
-            lane.ahead = math.ceil(calls / UNTIMED) if calls > 1 else 0
-            lane.burst = calls - lane.ahead
+            calls = burst_for(lambda times: self._milliseconds(contender, inputs, times))
+            contender.ahead = math.ceil(calls / UNTIMED) if calls > 1 else 0
+            contender.burst = calls - contender.ahead
 
-    def _queued_in_time(self, lane: _Lane, inputs: Inputs) -> int:
+    def _queued_in_time(self, contender: _Contender, inputs: Inputs) -> int:
         """How many calls the host queues while the matrix products before them run."""
         start = time.perf_counter()
         for _ in range(TRIED):
-            lane.backend.run(*inputs)
+            contender.backend.run(*inputs)
         host = (time.perf_counter() - start) * 1e3 / TRIED
         return max(1, min(MOST_QUEUED, int(LEAD / host)))
 
-    def _round(self, number: int, inputs: Inputs) -> None:
-        for lane in turns([lane for lane in self._lanes if lane.racing], number):
-            if self._guarded(lane, lambda lane=lane: self._time(lane, inputs)):
-                self._advance(lane, 1, f"{number + 1}/{self._rounds}")
-        if number + 1 == FEW:
+    def _racing(self, number: int) -> list[_Contender]:
+        if number == FEW:
             self._drop_slow()
+        return [contender for contender in self._contenders if contender.racing]
 
     def _measure_rate(self) -> None:
-        """Before the first calls and after the last round: between rounds it would change the clock of the next lane."""
+        """Before the first calls and after the last round: in between it would change the clock of the next one."""
         if self._rate is None:
             return
         self._rates.append(self._rate.measure())
-        for lane in self._lanes:
-            if lane.row.times:
-                lane.row.rate = statistics.median(self._rates)
+        for contender in self._contenders:
+            if contender.row.times:
+                contender.row.rate = statistics.median(self._rates)
 
-    def _time(self, lane: _Lane, inputs: Inputs) -> None:
-        lane.row.times.append(self._milliseconds(lane, inputs, lane.burst))
-        lane.row.rate = statistics.median(self._rates) if self._rates else None
+    def _time(self, contender: _Contender, inputs: Inputs) -> None:
+        contender.row.times.append(self._milliseconds(contender, inputs, contender.burst))
+        contender.row.rate = statistics.median(self._rates) if self._rates else None
 
-    def _milliseconds(self, lane: _Lane, inputs: Inputs, times: int) -> float:
-        run, rate = lambda: lane.backend.run(*inputs), self._rate
+    def _milliseconds(self, contender: _Contender, inputs: Inputs, times: int) -> float:
+        run, rate = lambda: contender.backend.run(*inputs), self._rate
         if self._short and rate:
             return self._timer(run, times, lambda: rate.queue(LEAD))
-        return self._timer(run, times, lambda: [run() for _ in range(lane.ahead)])
+        return self._timer(run, times, lambda: [run() for _ in range(contender.ahead)])
 
     def _drop_slow(self) -> None:
         """More rounds of the longest calls would take most of the time; those vary least."""
-        racing = [lane for lane in self._lanes if lane.racing]
-        fastest = min((lane.row.ms or 0.0 for lane in racing), default=0.0)
-        for lane in racing:
-            if (lane.row.ms or 0.0) > max(SLOW * fastest, LONG) and self._rounds > FEW:
-                lane.racing = False
+        racing = [contender for contender in self._contenders if contender.racing]
+        fastest = min((contender.row.ms or 0.0 for contender in racing), default=0.0)
+        for contender in racing:
+            if (contender.row.ms or 0.0) > max(SLOW * fastest, LONG):
+                contender.racing = False
                 self._note_few()
-                self._advance(lane, lane.steps, "slow")
+                self._advance(contender, contender.steps, "slow")
 
     def _note_few(self) -> None:
         sentence = (
@@ -203,41 +205,19 @@ class Heat:
         if sentence not in self._results.notes:
             self._results.notes.append(sentence)
 
-    def _guarded(self, lane: _Lane, work: Callable[[], None]) -> bool:
-        """Whether it went well. A kernel may fail at any call; the others go on."""
-        reason = ""
-        try:
-            work()
-        except Exception as failure:
-            reason = words(failure)
-        if reason:  # out of the except clause, so that the failed call's tensors are gone
-            self._free()
-            lane.row.times.clear()
-            self._retire(lane, reason)
-        return not reason
+    def _guarded(self, contender: _Contender, work: Callable[[], None]) -> bool:
+        well = attempt(work, contender.row, self._device)
+        if not well:
+            self._retire(contender, contender.row.reason)
+        return well
 
-    def _retire(self, lane: _Lane, reason: str) -> None:
-        lane.row.reason, lane.racing = reason, False
-        self._advance(lane, lane.steps, "not used")
+    def _retire(self, contender: _Contender, reason: str) -> None:
+        contender.row.reason, contender.racing = reason, False
+        self._advance(contender, contender.steps, "not used")
 
-    def _advance(self, lane: _Lane, steps: int, what: str) -> None:
-        steps = min(steps, lane.steps)
-        lane.steps -= steps
+    def _advance(self, contender: _Contender, steps: int, what: str) -> None:
+        steps = min(steps, contender.steps)
+        contender.steps -= steps
         if steps:
-            name = f"{self._cell.title} {lane.backend.name} {what}"
+            name = f"{self._case.title} {contender.backend.name} {what}"
             self._progress.advance(steps * self._step, name)
-
-    def _free(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _allocated(self) -> int:
-        if self._device.type != "cuda":
-            return 0
-        torch.cuda.reset_peak_memory_stats(self._device)
-        return torch.cuda.memory_allocated(self._device)
-
-    def _peak(self, before: int) -> float | None:
-        if self._device.type != "cuda":
-            return None
-        return (torch.cuda.max_memory_allocated(self._device) - before) / 2**30

@@ -10,10 +10,12 @@ from ...attention.backends import BACKENDS, Kernel
 from ...attention.choose.policy import EXACT_KERNELS
 from .compare import Pair, baseline_of, judge
 from .row import Results, Row
-from .words import against, duration, error, exact, listed, off, percent, where
+from .words import against, at_most, duration, error, exact, listed, off, percent, where
 
 AUTO = {"flash", "efficient", "cudnn", "math", *EXACT_KERNELS}  # what it chooses from by default
 
+STEADY = 0.02  # the most that two may differ by for one to take the other's place
+LOOSE = 0.05  # what more rounds would make smaller
 RUN = "run"  # the part of a workflow's rows that is all of it
 
 
@@ -78,35 +80,34 @@ def _replaces(fastest: Row, row: Row, old: Row | None) -> bool:
     """As fast, and as surely faster than the baseline."""
     pair, gain = judge(fastest, row), judge(old, row) if old else None
     beats = old is None or (gain is not None and gain.verdict == "faster")
-    return pair is not None and pair.verdict == "same" and beats
+    return pair is not None and pair.verdict == "same" and pair.within <= STEADY and beats
 
 
 def _level(fastest: Row, row: Row) -> bool:
     """Not slower beyond noise; one that was measured once is never level with another."""
     pair = judge(fastest, row)
-    return row is fastest or (pair is not None and pair.verdict in ("same", "too noisy"))
+    return row is fastest or (pair is not None and pair.verdict == "same")
 
 
 def _beside(winner: Row, rows: Sequence[Row]) -> str:
     """The exact backends that cannot be told from the winner, in words that follow its time."""
-    words = {"same": "as fast", "too noisy": "too noisy to tell from it"}
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        pair = judge(winner, row) if row is not winner and exact(row) else None
-        if pair and pair.verdict in words:
-            found.setdefault(words[pair.verdict], []).append(row.backend)
-    return "".join(
-        f"; {listed(names)} {'is' if len(names) == 1 else 'are'} {what}"
-        for what, names in found.items()
-    )
+    pairs = [judge(winner, row) for row in rows if row is not winner and exact(row)]
+    same = [pair for pair in pairs if pair and pair.verdict == "same"]
+    if not same:
+        return ""
+    names = [pair.new.backend for pair in same]
+    be = "is" if len(names) == 1 else "are"
+    return f"; {listed(names)} {be} {_same(max(pair.within for pair in same))}"
+
+
+def _same(within: float) -> str:
+    more = ", more rounds would tell more" if within > LOOSE else ""
+    return f"the same within {at_most(within)}{more}"
 
 
 def _verdict(results: Results, fastest: Row, winner: Row, rows: Sequence[Row]) -> str:
     also = _beside(winner, rows)
     if winner.backend == results.baseline:
-        other = judge(winner, fastest) if fastest is not winner else None
-        if other and other.verdict == "too noisy":
-            return f"{_gain(other, '')}."
         alone = not any(row is not winner and exact(row) for row in rows)
         rest = (
             "no other exact backend was measured"
@@ -127,11 +128,7 @@ def _verdict(results: Results, fastest: Row, winner: Row, rows: Sequence[Row]) -
 def _beaten(pair: Pair, also: str) -> str:
     """Where the baseline is approximate, no exact backend need be faster."""
     old, new = pair.old, pair.new
-    words = {
-        "slower": f"{1 / pair.ratio:.2f}x faster",
-        "same": "as fast",
-        "too noisy": "too noisy to tell from it",
-    }
+    words = {"slower": f"{1 / pair.ratio:.2f}x faster", "same": _same(pair.within)}
     return (
         f"Fastest of the exact backends is {new.backend} in {where(new)} ({_time(new)}{also}); {old.backend}, which is "
         f"approximate ({old.active or old.backend}), is {words.get(pair.verdict, 'measured once')} ({_time(old)})."
@@ -148,12 +145,7 @@ def _gain(pair: Pair, also: str) -> str:
             f"{new.backend} was {pair.ratio:.2f}x as fast as {old.backend} in {place} ({times}{also}), "
             "but measured once, which proves nothing"
         )
-    facts = f"{times}, spread {percent(max(new.spread or 0, old.spread or 0))}{also}"
-    if pair.verdict == "too noisy":
-        return (
-            f"Too noisy to tell {new.backend} from {old.backend} in {place} ({facts}): "
-            "repeat it with more rounds and nothing else running"
-        )
+    facts = f"{times}, 95 % interval {pair.interval}{also}"
     return f"Use {new.backend}: {pair.words} than {old.backend} in {place} ({facts})"
 
 

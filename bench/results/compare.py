@@ -1,18 +1,24 @@
-"""What is faster, and whether that is more than noise."""
+"""What is faster, by how much, and how sure that is: one statistic for every two rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .row import Results, Row
+import numpy
 
-STEADY = 0.02  # the largest spread and difference that let two times be called the same
-TURNS = 0.01  # a smaller difference between backends that took turns is none
-# Times that lie close together by chance: so often must a difference be their spread. With these, and the ends of the
-# rows, equal backends are told apart in 3 % of pairs after two rounds and in about 1 % or less after more.
-FEW_ROUNDS = {2: 3.0, 3: 1.5}
-# Two runs of one command agree no better, by the table in docs/measured.md.
+from .row import Results, Row
+from .words import at_most
+
+DRAWS = 1000  # of the bootstrap
+OUTSIDE = DRAWS // 40  # of them lie beyond either end of the interval
+# Few times lie close together by chance: Student's quantile for 2, 4, 6 ... degrees of freedom, over the normal one;
+# of two times a fifth more than his 4.30, since the two rows seldom vary alike.
+STUDENT = [t / 1.96 for t in (5.20, 2.78, 2.45, 2.31, 2.23, 2.18, 2.14, 2.12, 2.10)]
+LEAST = 0.01  # a smaller difference is worth no change
+# What two runs of one command differ by in 95 of 100 rows, by the table in docs/measured.md.
 RUNS = {"kernels": 0.05}
 OTHER_RUNS = 0.02
 UNTOLD = ("started",)  # facts that always differ
@@ -20,15 +26,22 @@ UNTOLD = ("started",)  # facts that always differ
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`ratio` is the old time by the new one: above 1 the new one is faster.
+    """`ratio` is the old time by the new one, above 1 the new one is faster; `low` and `high` enclose it at 95 %.
 
-    `verdict` is faster, slower, same or too noisy, and empty where a row has fewer than two times.
+    `verdict` is faster, slower or same, and empty where a row has fewer than two times: then nothing encloses it.
     """
 
     old: Row
     new: Row
     ratio: float
+    low: float
+    high: float
     verdict: str
+
+    @property
+    def within(self) -> float:
+        """The smallest share by which the two times differ at most, as far as can be told."""
+        return max(self.high, 1 / self.low) - 1
 
     @property
     def words(self) -> str:
@@ -36,9 +49,15 @@ class Pair:
             return f"{self.ratio:.2f}x faster"
         if self.verdict == "slower":
             return f"{1 / self.ratio:.2f}x slower"
-        return {"": f"{self.ratio:.2f}x, measured once", "too noisy": "too noisy to tell"}.get(
-            self.verdict, self.verdict
-        )
+        if self.verdict == "same":
+            return f"same within {at_most(self.within)}"
+        return f"{self.ratio:.2f}x, measured once"
+
+    @property
+    def interval(self) -> str:
+        """`1.62 to 1.68`, of the factor that `words` name; empty where there is none."""
+        ends = (1 / self.high, 1 / self.low) if self.verdict == "slower" else (self.low, self.high)
+        return "{:.2f} to {:.2f}".format(*ends) if self.verdict else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +70,56 @@ class Comparison:
     warnings: tuple[str, ...]
 
 
-def judge(old: Row, new: Row, least: float = TURNS) -> Pair | None:
-    """None where one has no times. A difference up to `least` or to the noise is none, nor one of times that overlap."""
-    if not old.ms or not new.ms:
+def judge(old: Row, new: Row, apart: float = 0.0) -> Pair | None:
+    """None where one has no times, or one that is none. `apart` is what the two differ by at 95 % for not having taken turns, as a share.
+
+    The interval is that of a bootstrap of both medians, widened for few times. Where the two are equally fast, it tells
+    them apart in 5 % of all cases at most.
+    """
+    if not old.ms or not new.ms or not all(0 < time < math.inf for time in old.times + new.times):
         return None
     ratio = old.ms / new.ms
-    if old.spread is None or new.spread is None:
-        return Pair(old, new, ratio, "")
-    noise, difference = max(_noise(old), _noise(new)), max(ratio, 1 / ratio) - 1
-    if _apart(old, new) and difference > max(noise, least):
-        return Pair(old, new, ratio, "faster" if ratio > 1 else "slower")
-    same = noise <= STEADY and difference <= max(least, STEADY)
-    return Pair(old, new, ratio, "same" if same else "too noisy")
+    if min(len(old.times), len(new.times)) < 2:
+        return Pair(old, new, ratio, ratio, ratio, "")
+    below, above = (
+        math.hypot(side, math.log1p(apart)) for side in _sides(tuple(old.times), tuple(new.times))
+    )
+    low, high = ratio * math.exp(-below), ratio * math.exp(above)
+    told = (low > 1 or high < 1) and max(ratio, 1 / ratio) > 1 + LEAST
+    verdict = ("faster" if ratio > 1 else "slower") if told else "same"
+    return Pair(old, new, ratio, low, high, verdict)
 
 
-def _noise(row: Row) -> float:
-    return (row.spread or 0.0) * FEW_ROUNDS.get(len(row.times), 1.0)
+@functools.lru_cache(maxsize=1024)
+def _sides(old: tuple[float, ...], new: tuple[float, ...]) -> tuple[float, float]:
+    """How far the logarithm of the ratio of the medians may lie below and above what was found."""
+    drawn = _drawn(old, 0) - _drawn(new, 1)
+    low, high = numpy.sort(drawn)[[OUTSIDE, -1 - OUTSIDE]]
+    fewest = min(len(old), len(new))
+    widening = STUDENT[min(fewest, len(STUDENT) + 1) - 2]
+    return max(0.0, -low) * widening, max(0.0, high) * widening
 
 
-def _apart(old: Row, new: Row) -> bool:
-    return old.ends[0] > new.ends[1] or new.ends[0] > old.ends[1]
+def _drawn(times: tuple[float, ...], seed: int) -> numpy.ndarray:
+    """Logarithms of medians of times drawn from these, less that of their own; as many times vary less than more do."""
+    count = len(times)
+    drawn = numpy.sort(numpy.asarray(times)[_picks(count, seed)], axis=1)
+    medians = (drawn[:, (count - 1) // 2] + drawn[:, count // 2]) / 2
+    return numpy.log(medians / numpy.median(times)) * math.sqrt(count / (count - 1))
+
+
+@functools.lru_cache(maxsize=64)
+def _picks(count: int, seed: int) -> numpy.ndarray:
+    return numpy.random.default_rng(seed).integers(0, count, (DRAWS, count))
+
+
+def drift(times: Sequence[float]) -> float:
+    """By what share the later half of the rounds took longer or shorter than the earlier half."""
+    half = len(times) // 2
+    if not half:
+        return 0.0
+    early, late = numpy.median(times[:half]), numpy.median(times[-half:])
+    return float(max(early, late) / min(early, late)) - 1
 
 
 def baseline_of(results: Results, row: Row) -> Row | None:
@@ -93,7 +142,7 @@ def verdicts(old: Results, new: Results) -> Comparison:
         if not row.times:
             continue
         match = _match(measured, row)
-        pair = judge(match, row, RUNS.get(new.benchmark, OTHER_RUNS)) if match else None
+        pair = judge(match, row, _apart(match, row)) if match else None
         if pair:
             pairs.append(pair)
             used.append(id(pair.old))
@@ -101,6 +150,12 @@ def verdicts(old: Results, new: Results) -> Comparison:
             only_new.append(row)
     only_old = [row for row in measured if id(row) not in used]
     return Comparison(tuple(pairs), tuple(only_old), tuple(only_new), tuple(_warnings(old, new)))
+
+
+def _apart(old: Row, new: Row) -> float:
+    """Two runs differ as two runs of one command do, and by what each of them drifted itself."""
+    usual = RUNS.get(new.benchmark, OTHER_RUNS)
+    return math.hypot(usual, drift(old.times), drift(new.times))
 
 
 def _match(measured: Iterable[Row], row: Row) -> Row | None:
@@ -140,7 +195,7 @@ def plain(comparison: Comparison) -> dict:
                 "part": pair.new.part,
                 "old_ms": pair.old.ms,
                 "new_ms": pair.new.ms,
-                "ratio": float(f"{pair.ratio:.4g}"),
+                **{name: float(f"{getattr(pair, name):.4g}") for name in ("ratio", "low", "high")},
                 "verdict": pair.verdict,
             }
             for pair in comparison.pairs

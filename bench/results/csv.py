@@ -58,24 +58,18 @@ def read(text: str, schema: int) -> Results:
     """ValueError names the line and the column."""
     lines = _lines(text)
     _, header = next(lines, (0, []))
-    missing = [
-        name for name in ("benchmark", "backend", "part", "times", "schema") if name not in header
-    ]
-    if missing:
-        raise ValueError(
-            f"line 1 has no column {missing[0]}, needs those of a wanattn benchmark, separated by commas"
-        )
-    twice = next((name for name in header if name and header.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"line 1 has the column '{twice}' twice")
+    _check(header)
     results: Results | None = None
     for number, line in lines:
         if len(line) != len(header):
             raise ValueError(f"line {number} has {len(line)} cells, needs {len(header)}")
         values = dict(zip(header, map(_bare, line), strict=True))
-        _check_schema(values["schema"], number, schema)
         try:
-            row = fields.row_of(values)
+            fields.check_schema(values["schema"], schema)
+        except ValueError as error:
+            raise ValueError(f"line {number}: schema {error}") from None
+        try:
+            row = fields.record(Row, values)
         except ValueError as error:
             raise ValueError(f"line {number}, column {error}") from error
         results = results or _results(values, header)
@@ -83,6 +77,18 @@ def read(text: str, schema: int) -> Results:
     if results is None:
         raise ValueError("no rows")
     return results
+
+
+def _check(header: list[str]) -> None:
+    needed = ("benchmark", "backend", "part", "times", "schema")
+    missing = next((name for name in needed if name not in header), None)
+    if missing:
+        raise ValueError(
+            f"line 1 has no column {missing}, needs those of a wanattn benchmark, separated by commas"
+        )
+    twice = next((name for name in header if name and header.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"line 1 has the column '{twice}' twice")
 
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -98,15 +104,6 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
             return
         if any(line):
             yield number, [*map(_bare, line)] if number == 1 else line
-
-
-def _check_schema(given: str, line: int, known: int) -> None:
-    if not given.isdecimal():
-        raise ValueError(f"line {line}, column schema: '{given}', needs a whole number")
-    if int(given) > known:
-        raise ValueError(
-            f"schema {given}, this wanattn knows up to {known}: update wanattn to read it"
-        )
 
 
 def _results(values: dict[str, str], header: list[str]) -> Results:

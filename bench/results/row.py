@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+Error = float  # infinite for an output that is not finite
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Row:
     tuning: float | None = None
     flops: int | None = None
     rate: float | None = None
-    error: float | None = None
+    error: Error | None = None
     peak_gib: float | None = None
     reason: str = ""
 
@@ -51,17 +51,16 @@ class Row:
         return statistics.median(self.times) if self.times else None
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The two times that its median lies between: times of two rows that overlap there tell nothing apart."""
-        return _ends(self.times, 7)
-
-    @property
     def spread(self) -> float | None:
-        """How far the times are apart, as a share of the median; None for fewer than two."""
+        """How far the times are apart, as a share of the median; None for fewer than two.
+
+        From five on without one at either end.
+        """
         if len(self.times) < 2:
             return None
-        low, high = _ends(self.times, 5)
-        return (high - low) / statistics.median(self.times)
+        ordered = sorted(self.times)
+        cut = len(ordered) >= 5
+        return (ordered[-1 - cut] - ordered[cut]) / statistics.median(ordered)
 
     @property
     def tflops(self) -> float | None:
@@ -72,23 +71,6 @@ class Row:
     def share(self) -> float | None:
         """Of the rate of this card's plain matrix products."""
         return self.tflops / self.rate if self.tflops and self.rate else None
-
-
-def _ends(times: Sequence[float], lone: int) -> tuple[float, float]:
-    """The shortest and the longest time; of `lone` and more one at either end is left out, of many more by the sign test."""
-    ordered = sorted(times)
-    cut = max(_outside(len(ordered)), len(ordered) >= lone)
-    return ordered[cut], ordered[-1 - cut]
-
-
-def _outside(count: int) -> int:
-    """How many of so many times lie beyond either end of the median's interval at 95 %, by the sign test."""
-    tail = 0  # 2**count times the chance that at most `cut` times lie below the median
-    for cut in range(count):
-        tail += math.comb(count, cut)
-        if tail * 40 > 2**count:
-            return max(0, cut - 1)
-    return 0
 
 
 @dataclass(slots=True)

@@ -167,6 +167,11 @@ def _speedup(results: Results, row: Row) -> str:
     return pair.words if pair else ""
 
 
+def _interval(results: Results, row: Row) -> str:
+    pair = within(results, row)
+    return pair.interval if pair else ""
+
+
 def _number(value: float | None, form: str = ".3g") -> str:
     return "" if value is None else format(value, form)
 
@@ -179,6 +184,7 @@ COLUMNS: dict[str, Callable[[Results, Row], str]] = {
     "time": lambda results, row: duration(row.ms) if row.ms else "",
     "spread": lambda results, row: "" if row.spread is None else percent(row.spread),
     "vs {baseline}": _speedup,
+    "95 %": _interval,
     "TFLOP/s": lambda results, row: _number(row.tflops),
     "of matmul": lambda results, row: "" if row.share is None else percent(row.share),
     "{error}": lambda results, row: error(row.error),
@@ -219,7 +225,7 @@ def _left_out(hidden: Sequence[Row]) -> list[str]:
 def compared(comparison: Comparison, name: str) -> str:
     """`name` is the old results' file."""
     lines = [_change(pair) for pair in comparison.pairs]
-    heads = ["clip", "part", "backend", "then", "now", "now is"]
+    heads = ["clip", "part", "backend", "then", "now", "now is", "95 %"]
     body = "No row of it is of the same place as one measured now."
     blocks = [
         f"### Against {name}",
@@ -237,7 +243,7 @@ def _change(pair: Pair) -> list[str]:
     names = new.backend if old.backend == new.backend else f"{new.backend}, then {old.backend}"
     times = [duration(row.ms or 0) for row in (old, new)]
     clips = ", ".join(filter(None, (new.model, clip(new), new.dtype)))
-    return [clips, _part(new), names, *times, pair.words]
+    return [clips, _part(new), names, *times, pair.words, pair.interval]
 
 
 def _tally(comparison: Comparison) -> list[str]:

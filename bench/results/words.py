@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 
@@ -43,6 +44,12 @@ def against(new: float, old: float) -> str:
 
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
+def at_most(share: float) -> str:
+    """Rounded up."""
+    digits = 1 if share < 0.1 else 0
+    return f"{math.ceil(share * 100 * 10**digits - 1e-9) / 10**digits:.{digits}f} %"
 
 
 def error(value: float | None) -> str:

@@ -16,9 +16,10 @@ from ...attention.record.capture import Captured, load
 from ...attention.wan import VARIANTS, Video
 from ...bench import lists
 from ...bench.benchmark import Benchmark, Progress
-from ...bench.race import entrants
-from ...bench.race.case import PARTS, Cell, cells_of
-from ...bench.race.entrants import HOST_NAMES, LEFT_OUT
+from ...bench.race import contenders
+from ...bench.race.case import PARTS, Case, cases_of
+from ...bench.race.contenders import HOST_NAMES, LEFT_OUT
+from ...bench.race.device import TIMED
 from ...bench.race.race import ROUNDS, race
 from ...bench.results.row import Results
 from ...nodes.host import program
@@ -27,7 +28,6 @@ from ...nodes.host.program import find_host
 SIZE, FRAMES = "832x1216", "25,49,81"
 SMALL_SIZE, SMALL_FRAMES = "256x256", "5,9"
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-TIMED = ("cpu", "cuda")
 ORIGIN = ("model", "block", "step", "sigma", "cond")  # facts of a kept call
 
 
@@ -48,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace, results: Results, progress: Progress) -> None:
     device = _device(options.device)
-    cells = _cells(options, device, results)
-    backends = _backends(options, cells, results)
+    cases = _cases(options, device, results)
+    backends = _backends(options, cases, results)
     results.baseline = _baseline(options.against, [backend.name for backend in backends])
     rounds = ROUNDS if options.repeat is None else options.repeat
     try:
         race(
-            cells,
+            cases,
             backends,
             results,
             progress,
@@ -86,17 +86,17 @@ def _device(given: str | None) -> str:
     return str(known)
 
 
-def _cells(options: argparse.Namespace, device: str, results: Results) -> list[Cell]:
+def _cases(options: argparse.Namespace, device: str, results: Results) -> list[Case]:
     """Replayed calls alone, unless shapes are asked for too."""
-    cells = [_replayed(path, device, results) for path in _named_apart(options.replay)]
-    if cells and not (options.size or options.frames):
+    cases = [_replayed(path, device, results) for path in _named_apart(options.replay)]
+    if cases and not (options.size or options.frames):
         given = [name for name in ("model", "dtype", "roles") if getattr(options, name)]
         if given:
             raise ValueError(
                 f"--{given[0]} says nothing about a replayed call; to measure Wan's shapes beside it add --size or --frames"
             )
-        return cells
-    return [*cells, *_shaped(options, device, results)]
+        return cases
+    return [*cases, *_shaped(options, device, results)]
 
 
 def _named_apart(paths: Sequence[Path]) -> Sequence[Path]:
@@ -107,7 +107,7 @@ def _named_apart(paths: Sequence[Path]) -> Sequence[Path]:
     return paths
 
 
-def _replayed(path: Path, device: str, results: Results) -> Cell:
+def _replayed(path: Path, device: str, results: Results) -> Case:
     """The file's name tells it from other calls of the same shape."""
     kept = load(path)
     results.notes.append(f"{path.stem} holds {_origin(kept)}.")
@@ -115,7 +115,7 @@ def _replayed(path: Path, device: str, results: Results) -> Cell:
     size, frames = (kept.facts.get(name, "") for name in ("size", "frames"))
     size = size if re.fullmatch(r"\d{1,5}x\d{1,5}", size) else ""  # from anyone's file
     number = int(frames) if re.fullmatch(r"\d{1,5}", frames) else 0
-    return Cell(path.stem, size, number, call.role, call, kept.inputs)
+    return Case(path.stem, size, number, call.role, call, kept.inputs)
 
 
 def _origin(kept: Captured) -> str:
@@ -126,7 +126,7 @@ def _origin(kept: Captured) -> str:
     return ", ".join([f"the tensors of a call, role {kept.call.role}", *facts])
 
 
-def _shaped(options: argparse.Namespace, device: str, results: Results) -> list[Cell]:
+def _shaped(options: argparse.Namespace, device: str, results: Results) -> list[Case]:
     variant = VARIANTS.get(_given(options.model, "14b"))
     if variant is None:
         raise ValueError(f"model '{options.model}', needs {' or '.join(VARIANTS)}")
@@ -141,7 +141,7 @@ def _shaped(options: argparse.Namespace, device: str, results: Results) -> list[
             f"Measured at {size} and {frames} frames, since larger clips take long on a CPU; "
             "--size and --frames choose others."
         )
-    return cells_of(variant, clips, dtype, device, parts)
+    return cases_of(variant, clips, dtype, device, parts)
 
 
 def _given(text: str | None, default: str) -> str:
@@ -154,15 +154,15 @@ def _dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-def _backends(options: argparse.Namespace, cells: list[Cell], results: Results) -> list[Backend]:
+def _backends(options: argparse.Namespace, cases: list[Case], results: Results) -> list[Backend]:
     names = []
     if options.backends is not None:
         names = lists.words(options.backends, "backends", "flash,cudnn")
-    device = cells[0].call.device
+    device = cases[0].call.device
     functions = host_functions(options.comfyui, names, device, results)
     if names:
-        return entrants.named(names, functions)
-    return entrants.everything([cell.call for cell in cells], probe(), functions)
+        return contenders.named(names, functions)
+    return contenders.everything([case.call for case in cases], probe(), functions)
 
 
 def host_functions(

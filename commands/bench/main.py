@@ -1,4 +1,4 @@
-"""wanattn bench: measures at one depth, keeps what it measured, says what to use."""
+"""wanattn bench: runs one benchmark, keeps what it measured, says what to use."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[], Benchmark]]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`arguments` are those after `wanattn bench`; without a depth it is `kernels`."""
+    """`arguments` are those after `wanattn bench`; without a name it is `kernels`."""
     rest = list(arguments)
     if rest[:1] in (["-h"], ["--help"]):
         say(overview())
@@ -65,8 +65,8 @@ def main(arguments: Sequence[str]) -> int:
     name = rest.pop(0) if rest and not rest[0].startswith("-") else "kernels"
     if name not in BENCHMARKS:
         raise ValueError(f"benchmark '{name}', needs one of {', '.join(BENCHMARKS)}")
-    depth = load(name)
-    return run(depth, parser_of(depth).parse_args(rest))
+    benchmark = load(name)
+    return run(benchmark, parser_of(benchmark).parse_args(rest))
 
 
 def overview() -> str:
@@ -99,9 +99,11 @@ def _absence(name: str) -> str:
     )
 
 
-def parser_of(depth: Benchmark) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"wanattn bench {depth.name}", description=depth.help)
-    depth.add_arguments(parser)
+def parser_of(benchmark: Benchmark) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"wanattn bench {benchmark.name}", description=benchmark.help
+    )
+    benchmark.add_arguments(parser)
     common = parser.add_argument_group("results")
     common.add_argument(
         "--output",
@@ -123,40 +125,40 @@ def parser_of(depth: Benchmark) -> argparse.ArgumentParser:
     return parser
 
 
-def run(depth: Benchmark, options: argparse.Namespace) -> int:
+def run(benchmark: Benchmark, options: argparse.Namespace) -> int:
     """Measure, save, print. What was measured is kept whatever happens."""
-    old = check(depth, options)
-    results = Results(depth.name, facts(getattr(options, "device", None)))
-    keeper = SavedProgress(results, options.output)
+    old = check(benchmark, options)
+    results = Results(benchmark.name, facts(getattr(options, "device", None)))
+    progress = SavedProgress(results, options.output)
     with stoppable() as deafen:
-        code, ending = _measured(depth, options, keeper)
+        code, ending = _measured(benchmark, options, progress)
         deafen()
-        keeper.close()
-        unsaved = _save(keeper)
-        if keeper.tells:
-            _show(results, old, options, keeper.written)
+        progress.close()
+        unsaved = _save(progress)
+        if progress.tells:
+            _show(results, old, options, progress.written)
     if unsaved:
         raise OSError(unsaved)
     if ending:
-        kept = f", {_kept(results, keeper.written)}" if keeper.holds else ""
+        kept = f", {_kept(results, progress.written)}" if progress.holds else ""
         say(f"wanattn: {ending}{kept}", sys.stderr)
         return code
     return 0 if any(row.times for row in results.rows) else 1
 
 
 def _measured(
-    depth: Benchmark, options: argparse.Namespace, keeper: SavedProgress
+    benchmark: Benchmark, options: argparse.Namespace, progress: SavedProgress
 ) -> tuple[int, str]:
     """The exit code and the words of a benchmark that ended early, else 0 and none."""
-    results = keeper.results
+    results = progress.results
     try:
-        depth.measure(options, results, keeper)
+        benchmark.measure(options, results, progress)
         results.finished = True
         return 0, ""
     except KeyboardInterrupt:
         return INTERRUPTED, STOPPED
     except (ModuleNotFoundError, ValueError, RuntimeError, OSError) as error:
-        ending = _sentence(depth, error)
+        ending = _sentence(benchmark, error)
         results.notes.append(f"Ended by an error: {ending}")
     except Exception as error:
         ending = _defect(error)
@@ -164,9 +166,9 @@ def _measured(
     return 2, ending
 
 
-def _sentence(depth: Benchmark, error: Exception) -> str:
+def _sentence(benchmark: Benchmark, error: Exception) -> str:
     absent = isinstance(error, ModuleNotFoundError)
-    return _missing(depth.name, error) if absent else str(error) or type(error).__name__
+    return _missing(benchmark.name, error) if absent else str(error) or type(error).__name__
 
 
 def _defect(error: Exception) -> str:
@@ -176,16 +178,16 @@ def _defect(error: Exception) -> str:
     return f"{words(error)} ({place}); please report it: {REPOSITORY}/issues"
 
 
-def _save(keeper: SavedProgress) -> str:
+def _save(progress: SavedProgress) -> str:
     """Why it could not be, for after the table: that would be lost else."""
     try:
-        keeper.save()
+        progress.save()
     except OSError as error:
         return str(error)
     return ""
 
 
-def check(depth: Benchmark, options: argparse.Namespace) -> Results | None:
+def check(benchmark: Benchmark, options: argparse.Namespace) -> Results | None:
     """Everything that could spoil the end of a long run, before it begins. Gives the results of --baseline."""
     if options.repeat is not None and options.repeat < 2:
         raise ValueError(f"repeat {options.repeat}, needs at least 2 to know the spread")
@@ -200,9 +202,9 @@ def check(depth: Benchmark, options: argparse.Namespace) -> Results | None:
     if options.baseline is None:
         return None
     old = file.read(options.baseline)
-    if old.benchmark != depth.name:
+    if old.benchmark != benchmark.name:
         raise ValueError(
-            f"--baseline '{options.baseline}' is of bench {old.benchmark}, needs one of bench {depth.name}"
+            f"--baseline '{options.baseline}' is of bench {old.benchmark}, needs one of bench {benchmark.name}"
         )
     return old
 

@@ -13,8 +13,9 @@ from ...attention.environment import probe
 from ...attention.wan import VARIANTS, Variant, Video
 from ...bench import lists
 from ...bench.benchmark import Progress
-from ...bench.race import entrants
-from ...bench.race.case import Cell, cells_of
+from ...bench.race import contenders
+from ...bench.race.case import Case, cases_of
+from ...bench.race.device import TIMED
 from ...bench.race.keep import keep
 from ...bench.race.race import race
 from ...bench.race.rounds import COPIES
@@ -23,9 +24,9 @@ from ...bench.results.payload import Kept
 from ...bench.results.row import Results
 from . import functions
 from .facts import environment
+from .patch import timings_of
 
 BASELINE = "host"
-TIMED = ("cpu", "cuda")
 SPARE = 2**30  # bytes, for the matrices that the card's rate is measured with
 
 
@@ -54,7 +55,7 @@ class Wish:
         if not self.backends.strip():
             return []
         names = lists.words(self.backends.lower(), "backends", "flash,cudnn")
-        return entrants.named(names, {BASELINE: functions.default()})
+        return contenders.named(names, {BASELINE: functions.default()})
 
 
 def environment_of(model) -> dict:
@@ -68,27 +69,27 @@ def measure(model, wish: Wish, results: Results, progress: Progress) -> Kept:
     device = model.load_device
     if device.type not in TIMED:
         raise RuntimeError(
-            f"this model computes on {device.type}; kernels can be timed on cpu and cuda only"
+            f"this model computes on {device.type}; kernels can be timed on {' and '.join(TIMED)} only"
         )
-    cells = cells_of(variant_of(model), wish.clips, dtype_of(model), str(device))
-    backends = wish.named or _all(cells)
+    cases = cases_of(variant_of(model), wish.clips, dtype_of(model), str(device))
+    backends = wish.named or _all(cases)
     if BASELINE not in (backend.name for backend in backends):
         results.baseline = backends[0].name
     results.notes += _caveats(model)
-    largest = max(cell.bytes for cell in cells)
+    largest = max(case.bytes for case in cases)
     try:
         # The host moves models out of the way as far as needed; they come back when they are used.
         comfy.model_management.free_memory(largest * COPIES + SPARE, device)
-        race(cells, backends, results, progress, rounds=wish.rounds, seed=wish.seed)
+        race(cases, backends, results, progress, rounds=wish.rounds, seed=wish.seed)
     finally:
         comfy.model_management.soft_empty_cache()
-    return keep(cells, results)
+    return keep(cases, results, timings_of)
 
 
-def _all(cells: list[Cell]) -> list[Backend]:
+def _all(cases: list[Case]) -> list[Backend]:
     """The host's own choice and everything else but its slow functions, which must be asked for by name."""
-    calls = [cell.call for cell in cells]
-    found = entrants.everything(calls, probe(), {BASELINE: functions.default()})
+    calls = [case.call for case in cases]
+    found = contenders.everything(calls, probe(), {BASELINE: functions.default()})
     return [backend for backend in found if backend.name not in functions.LABELS]
 
 

@@ -14,13 +14,12 @@ TINY = ["--device", "cpu", "--size", "64x64", "--frames", "5", "--repeat", "2", 
 def bench(comfy, monkeypatch, capsys):
     """The command's JSON. Measurements are short: what is tested here is not how exact they are."""
     pytest.importorskip("wanattn.nodes.host.program")
-    from wanattn.bench.race import race, rate
-    from wanattn.bench.race import rounds as heat
+    from wanattn.bench.race import race, rate, rounds
     from wanattn.commands import main as cli
 
     monkeypatch.setattr(race, "WARM_UP", 0.0)
     monkeypatch.setitem(rate.SIDES, "cpu", 128)
-    for module in (rate, heat):
+    for module in (rate, rounds):
         monkeypatch.setattr(module, "BURST", 2.0)
 
     def bench(*arguments):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -89,11 +90,11 @@ def test_each_backend_runs_in_the_hosts_own_model(build, name):
 def test_the_tokens_are_counted_as_the_host_s_model_makes_them(build, name, clip):
     """The 5b's latent of 80x48 has 5 columns and 3 rows, its patches are 2x2."""
     denoiser = build(name)
-    entrant = denoiser.entrant("flash")
+    contender = denoiser.contender("flash")
 
-    output, _ = forward(entrant, random_inputs(denoiser, clip, 0))
+    output, _ = forward(contender, random_inputs(denoiser, clip, 0))
 
-    calls = {call for call, _, _ in entrant.recorder.snapshot().rows}
+    calls = {call for call, _, _ in contender.recorder.snapshot().rows}
     assert {call.q_len for call in calls} == {SHAPES[name].variant.tokens(clip)}
     assert output.shape == SHAPES[name].latent(clip)
 
@@ -117,7 +118,7 @@ def test_the_host_detects_what_is_built_as_this_model(build, comfy, name):
 def test_the_output_is_sane_in_half_precision(build):
     denoiser = build("14b", torch.bfloat16)
 
-    output, milliseconds = forward(denoiser.entrant("flash"), random_inputs(denoiser, CLIP, 0))
+    output, milliseconds = forward(denoiser.contender("flash"), random_inputs(denoiser, CLIP, 0))
 
     assert output.shape == SHAPES["14b"].latent(CLIP)
     assert output.isfinite().all() and output.std() > 0.01
@@ -166,8 +167,15 @@ def command(tmp_path):
     return [*start, *tiny]
 
 
-def test_command_measures_the_named_host(command):
-    done = subprocess.run([*command, "--json"], cwd=REPOSITORY, capture_output=True, text=True)
+def test_command_measures_the_named_host(command, tmp_path):
+    home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}  # timings are kept there
+    done = subprocess.run(
+        [*command, "--json"],
+        cwd=REPOSITORY,
+        env={**os.environ, **home},
+        capture_output=True,
+        text=True,
+    )
 
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -8,6 +8,7 @@ import pytest
 from wanattn.bench.results.compare import verdicts
 from wanattn.commands.bench import main as command
 from wanattn.commands.bench.workflow import server as connection
+from wanattn.commands.bench.workflow.command import BENCHMARK
 from wanattn.tests.host.bench import SMALL, bench, saved, when
 from wanattn.tests.host.graph import Graph, experts, single
 
@@ -244,7 +245,9 @@ def test_a_guider_is_measured_too(server, tmp_path):
     }
 
 
-def test_the_command_writes_what_it_measured(server, tmp_path, capsys):
+def test_the_command_writes_what_it_measured(server, tmp_path, capsys, monkeypatch):
+    """Also where the host's Python has the pack as a folder only, without its entry point."""
+    monkeypatch.setitem(command.BENCHMARKS, "workflow", ("", lambda: BENCHMARK))
     path, output = saved(tmp_path, single(None, "command")), tmp_path / "results"
     arguments = ["workflow", f"http://{server.address}/", "--workflow", str(path)]
     for suffix in (".csv", ".json"):

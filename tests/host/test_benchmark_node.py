@@ -1,6 +1,5 @@
 """Attention Benchmark: what it gives, what it keeps for auto, and what it says to bad input."""
 
-import dataclasses
 import json
 import math
 from types import SimpleNamespace
@@ -26,11 +25,11 @@ def add(graph: Graph, model, **changes):
 @pytest.fixture
 def timings(load, monkeypatch):
     """The timings of the CPU, empty before and after; however busy this machine is, they leave no doubt."""
-    from wanattn.nodes.host import measuring
+    from wanattn.bench.race import keep
     from wanattn.nodes.host.patch import timings_of
 
-    monkeypatch.setattr(measuring, "UNEVEN", math.inf)
-    monkeypatch.setattr(measuring, "CLOSE", 0.0)
+    monkeypatch.setattr(keep, "UNEVEN", math.inf)
+    monkeypatch.setattr(keep, "CLOSE", 0.0)
     timings_of.cache_clear()
     kept = timings_of("cpu")
     kept.path.unlink(missing_ok=True)
@@ -93,111 +92,6 @@ def test_auto_goes_by_what_was_measured(workbench, load, timings):
         assert any(f"{fastest} {milliseconds:.3g} ms" in note for note in report.payload["notes"])
 
 
-def results_of(cell, **times):
-    """As a race leaves them."""
-    from wanattn.attention.backends import BACKENDS
-    from wanattn.bench.results.row import Results
-
-    rows = [dataclasses.replace(cell.row(BACKENDS[name]), times=t) for name, t in times.items()]
-    return Results("kernels", {}, "flash", rows)
-
-
-@pytest.fixture
-def cell(load):
-    from wanattn.attention.wan import Video
-    from wanattn.bench.race.case import cells_of
-    from wanattn.nodes.host.measuring import variant_of
-
-    return cells_of(variant_of(load("t2v")), [Video(64, 64, 5)], torch.float32, "cpu")[0]
-
-
-STEADY, SLOWER = [1.0, 1.01, 1.02], [2.0, 2.02, 2.04]
-PLACE = "self 32 tokens, 5 frames"
-
-
-@pytest.mark.parametrize(
-    ("times", "doubt"),
-    [
-        ({"flash": STEADY, "math": [2.0, 2.0, 2.6]}, "times vary by more than 20 % (math)"),
-        (
-            {"flash": STEADY, "math": [1.08, 1.09, 1.1]},
-            "flash and math are within 10 % of each other",
-        ),
-        ({"flash": STEADY, "sub_quad": SLOWER}, "math was not measured"),
-    ],
-)
-def test_places_in_doubt_are_left_for_auto_to_measure(timings, cell, monkeypatch, times, doubt):
-    from wanattn.nodes.host import measuring
-
-    monkeypatch.undo()
-    results = results_of(cell, **times)
-
-    assert not measuring.keep([cell], results)
-    assert not timings.path.exists()
-    assert results.notes == [f"left for auto to measure by itself, since {doubt}: {PLACE}"]
-
-
-def test_a_clear_lead_is_kept_for_auto(timings, cell, monkeypatch):
-    from wanattn.nodes.host import measuring
-
-    monkeypatch.undo()
-    results = results_of(cell, flash=STEADY, math=SLOWER)
-
-    place = results.rows[0].place
-    assert measuring.keep([cell], results) == [(place, "flash"), (place, "math")]
-    assert [set(known) for known in on_disk(timings).values()] == [{"flash", "math"}]
-    assert results.notes == ["kept for auto of Attention Backend: flash, math"]
-
-
-def test_a_place_where_only_an_approximate_kernel_ran_is_kept(timings, cell, monkeypatch):
-    from wanattn.attention.backends import BACKENDS
-    from wanattn.nodes.host import measuring
-
-    rough = dataclasses.replace(BACKENDS["math"], name="rough", exact=False)
-    for name, made in (("rough", rough), ("flash", BACKENDS["flash"])):
-        monkeypatch.setitem(BACKENDS, name, made)
-    monkeypatch.setattr(measuring, "eligible", lambda *given: [BACKENDS["flash"], rough])
-    results = results_of(cell, rough=STEADY)
-    results.rows.append(dataclasses.replace(cell.row(BACKENDS["flash"]), reason="broken"))
-
-    assert measuring.keep([cell], results) == [(results.rows[0].place, "rough")]
-
-
-def test_an_approximate_kernel_close_to_an_exact_one_is_a_doubt_too(timings, cell, monkeypatch):
-    """With `allow approximate` it is among those that `auto` chooses from."""
-    from wanattn.attention.backends import BACKENDS
-    from wanattn.nodes.host import measuring
-
-    rough = dataclasses.replace(BACKENDS["math"], name="rough", exact=False)
-    for name, made in (("rough", rough), ("math", BACKENDS["math"])):
-        monkeypatch.setitem(BACKENDS, name, made)
-    everything = [BACKENDS[name] for name in ("flash", "math", "rough")]
-    monkeypatch.setattr(measuring, "CLOSE", 1.1)
-    monkeypatch.setattr(measuring, "eligible", lambda *given: everything)
-    results = results_of(cell, flash=STEADY, math=SLOWER, rough=[0.98, 0.99])
-
-    assert not measuring.keep([cell], results)
-    assert results.notes[0].startswith("left for auto to measure by itself, since rough and flash")
-
-
-def test_times_that_cannot_be_written_are_kept_for_this_session(timings, cell):
-    from wanattn.nodes.host import measuring
-
-    timings.path.parent.mkdir(parents=True, exist_ok=True)
-    timings.path.mkdir()
-    try:
-        results = results_of(cell, flash=[1.0, 1.1], math=[2.0, 2.1])
-        measuring.keep([cell], results)
-    finally:
-        timings.path.rmdir()
-
-    assert timings.read(cell.call)["flash"].milliseconds == 1.05
-    (note,) = results.notes
-    assert note.endswith(
-        "until ComfyUI ends, since timings.json cannot be written (see the log): flash, math"
-    )
-
-
 def test_a_damaged_file_of_timings_is_set_aside(workbench, load, timings):
     timings.path.parent.mkdir(parents=True, exist_ok=True)
     timings.path.write_text("{", encoding="utf-8")
@@ -258,14 +152,14 @@ def test_what_does_not_fit_the_memory_is_left_out_before_it_is_made(
     workbench, load, timings, monkeypatch
 ):
     """On a CPU the system would end ComfyUI, and the video with it."""
-    from wanattn.bench.race import rounds as heat
+    from wanattn.bench.race import rounds
 
-    monkeypatch.setattr(heat, "free_memory", lambda device: 3 * 4 * 2 * 128 * 4 * 48)
+    monkeypatch.setattr(rounds, "free_memory", lambda device: 3 * 4 * 2 * 128 * 4 * 48)
     text = bench(workbench, load("t2v"), frames="5,9,13", backends="flash").text
     assert "self 32 " in text and "self 48 " in text and "self 64 " not in text
     assert "flash: q, k, v, the output and copies of them need" in text
 
-    monkeypatch.setattr(heat, "free_memory", lambda device: 2**10)
+    monkeypatch.setattr(rounds, "free_memory", lambda device: 2**10)
     text = bench(workbench, load("t2v"), backends="flash").text
     assert "Nothing could be measured" in text
 

@@ -2,23 +2,27 @@
 
     python tools/figures/evidence.py [--device cuda] [--out table.md]
 
-Each cell runs one call through the pack while a profiler of this script counts torch's operators and, on a GPU,
+Each case runs one call through the pack while a profiler of this script counts torch's operators and, on a GPU,
 the device kernels. `host` is plain scaled_dot_product_attention, which the pack profiles itself, so there the
-script's profiler looks at a second call. Exits with 1 if any cell disagrees.
+script's profiler looks at a second call. Exits with 1 if any case disagrees.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import re
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from pack import load_pack
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
+
+if TYPE_CHECKING:
+    from wanattn.attention.record.record import Sighting
 
 WISHES = ("flash", "efficient", "cudnn", "math", "auto", "host")
 KV_LEN = {"self": 1024, "text": 512}
@@ -34,11 +38,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     load_pack()
-    cells = list(itertools.product(WISHES, DTYPES, MASKS, KV_LEN, BATCHES))
+    cases = list(itertools.product(WISHES, DTYPES, MASKS, KV_LEN, BATCHES))
     with torch.inference_mode():
-        results = {cell: compare(options.device, *cell) for cell in cells}
+        results = {case: compare(options.device, *case) for case in cases}
         cost = "" if options.device == "cpu" else sampling_cost()
-    right = sum(reported == seen for reported, seen in results.values())
+    right = sum(not disagreement for _, disagreement in results.values())
     lines = [
         *heading(options.device),
         "",
@@ -57,19 +61,20 @@ def heading(device: str) -> list[str]:
     name = torch.cuda.get_device_name() if device != "cpu" else "CPU"
     return [
         f"{name}, torch {torch.__version__}. Cells: what ran, as reported and as the profiler saw it;",
-        "four calls a cell: self (1024 keys) and text (512 keys), batch 1 and 2.",
+        "four calls a case: self (1024 keys) and text (512 keys), batch 1 and 2.",
     ]
 
 
 def compare(
     device: str, wish: str, dtype, mask_kind: str, role: str, batch: int
 ) -> tuple[str, str]:
-    """What the pack reports and what the script's profiler sees."""
-    from wanattn.attention import Forward, Intercept, Policy
+    """What the pack reports, and what speaks against it."""
+    from wanattn.attention.choose.policy import Policy
+    from wanattn.attention.run.intercept import Intercept
 
     q, k, v, mask = tensors(device, dtype, mask_kind, role, batch)
     intercept = Intercept(Policy(wish))
-    intercept.forward = Forward(wish=wish, text_len=512, recorders=[intercept.recorder])
+    intercept.forward.text_len = 512
 
     def call():
         with intercept:
@@ -81,7 +86,19 @@ def compare(
     else:
         seen = observe(call, device)
     ((_, record),) = intercept.recorder.snapshot().calls
-    return record.active, seen
+    return record.active, disagreement(record.active, seen, device)
+
+
+def disagreement(reported: str, seen: Sighting, device: str) -> str:
+    """Empty where they agree: torch's kernels by operator and device kernel, a package's by showing no SDPA of torch."""
+    kernels = {name for name, part in KERNELS.items() if any(part in k for k in seen.kernels)}
+    fused = set(seen.backends) - {"math"}
+    wrong = seen.contradicts(reported)
+    if device != "cpu":
+        wrong |= not seen.kernels or (bool(seen.backends) and kernels != fused)
+    if not wrong:
+        return ""
+    return f"reported {reported}, seen {seen.name or 'no operator'}, kernels {sorted(kernels)}"
 
 
 def tensors(device: str, dtype, mask_kind: str, role: str, batch: int):
@@ -95,35 +112,31 @@ def tensors(device: str, dtype, mask_kind: str, role: str, batch: int):
     return q, k, v, mask if mask_kind == "bool" else torch.zeros_like(mask, dtype=dtype)
 
 
-def observe(call, device: str) -> str:
+def observe(call, device: str) -> Sighting:
+    from wanattn.attention.record.record import OPERATORS, Sighting
+
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device != "cpu" else [])
     with profile(activities=activities, acc_events=True) as session:
         call()
-    names = {event.name for event in session.events()}
-    found = {match[1] for name in names if (match := re.match(OPERATOR, name))}
-    found |= {"math"} if any(name.endswith("attention_math") for name in names) else set()
-    if device != "cpu":
-        kernels = {backend for backend, part in KERNELS.items() if any(part in n for n in names)}
-        if kernels != found - {"math"}:
-            return f"operators {sorted(found)}, kernels {sorted(kernels)}"
-    return "+".join(sorted(found))
-
-
-OPERATOR = r"aten::_scaled_dot_product_(flash|efficient|cudnn)_attention"
+    events = session.events() or ()
+    operators = {event.name for event in events if event.name in OPERATORS}
+    kernels = {event.name for event in events if event.device_type == DeviceType.CUDA}
+    backends = tuple(sorted({OPERATORS[name] for name in operators}))
+    return Sighting(backends, tuple(sorted(operators)), tuple(sorted(kernels)))
 
 
 def rows(results: dict) -> list[str]:
     lines = ["| requested | dtype | no mask | bool mask | float mask |", "|---|---|---|---|---|"]
     for wish, dtype in itertools.product(WISHES, DTYPES):
-        cells = (cell_text(results, wish, dtype, mask) for mask in MASKS)
-        lines.append(f"| {wish} | {str(dtype).removeprefix('torch.')} | {' | '.join(cells)} |")
+        cases = (case_text(results, wish, dtype, mask) for mask in MASKS)
+        lines.append(f"| {wish} | {str(dtype).removeprefix('torch.')} | {' | '.join(cases)} |")
     return lines
 
 
-def cell_text(results: dict, wish: str, dtype, mask: str) -> str:
-    pairs = [results[wish, dtype, mask, role, batch] for role in KV_LEN for batch in BATCHES]
-    wrong = [f"reported {reported}, seen {seen}" for reported, seen in pairs if reported != seen]
-    return "; ".join(wrong) or ", ".join(sorted({reported for reported, _ in pairs}))
+def case_text(results: dict, wish: str, dtype, mask: str) -> str:
+    found = [results[wish, dtype, mask, role, batch] for role in KV_LEN for batch in BATCHES]
+    wrong = [words for _, words in found if words]
+    return "; ".join(wrong) or ", ".join(sorted({reported for reported, _ in found}))
 
 
 def sampling_cost() -> str:

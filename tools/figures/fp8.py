@@ -17,12 +17,12 @@ from pack import load_pack
 load_pack()
 
 from wanattn.attention.backends import KERNELS
-from wanattn.attention.backends.fp8 import quantise as quantise_plainly
 from wanattn.attention.call import Inputs
 from wanattn.attention.choose.timer import timer_for
 from wanattn.attention.environment import probe
 from wanattn.attention.wan import VARIANTS, Video
-from wanattn.bench.race.case import cells_of
+from wanattn.bench.race.case import cases_of
+from wanattn.tests.attention.backends import plain_fp8
 
 FP8 = KERNELS["fa3_fp8"]
 SHAPES = {
@@ -41,11 +41,11 @@ def main() -> None:
     for shape in options.shapes:
         model, clip = SHAPES[shape]
         role = shape.partition(" ")[0]
-        (cell,) = cells_of(VARIANTS[model], [clip], torch.bfloat16, options.device, [role])
-        reasons = FP8.refusals(cell.call, probe())
+        (case,) = cases_of(VARIANTS[model], [clip], torch.bfloat16, options.device, [role])
+        reasons = FP8.refusals(case.call, probe())
         if reasons:
             raise SystemExit(f"fa3_fp8: {'; '.join(reasons)}")
-        print(conversion(shape, cell.inputs(seed=0)), flush=True)
+        print(conversion(shape, case.inputs(seed=0)), flush=True)
 
 
 @torch.inference_mode()
@@ -59,7 +59,7 @@ def conversion(shape: str, inputs: Inputs) -> str:
     whole = statistics.median(timer(lambda: FP8.run(q, k, v), 2) for _ in range(3))
     head = k[:, :1]
     found, factor = quantise(head, centre=True)
-    right, right_factor = quantise_plainly(head, centre=True)
+    right, right_factor = plain_fp8.quantise(head, centre=True)
     differing = (found.float() != right.float()).float().mean().item()
     off = ((factor - right_factor).abs() / right_factor).max().item()
     return (

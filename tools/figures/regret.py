@@ -1,9 +1,9 @@
 # ruff: noqa: E402
-"""How far `auto` is from the best exact backend, in every cell of the Wan 2.2 matrix.
+"""How far `auto` is from the best exact backend, in every case of the Wan 2.2 matrix.
 
     python tools/figures/regret.py --out regret.json
 
-In each cell the tuner runs as it does on the first call of a shape, with nothing remembered. Then every backend that
+In each case the tuner runs as it does on the first call of a shape, with nothing remembered. Then every backend that
 may run is timed again, and those within a third of the best (an eighth for long calls) again and again, in turns and
 each time behind matrix products; regret is the time of the tuner's choice in that second measurement, over the best
 in it, less one. `tuning` is what the tuner took, without the first calls.
@@ -12,6 +12,7 @@ in it, less one. `tuning` is what the tuner took, without the first calls.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import time
@@ -24,14 +25,13 @@ load_pack()
 
 from wanattn.attention.backends import BACKENDS
 from wanattn.attention.call import Call, Inputs
-from wanattn.attention.choose.matmul import MatrixProducts
+from wanattn.attention.choose.matmul import BusyTimer
 from wanattn.attention.choose.policy import Policy, eligible
-from wanattn.attention.choose.timer import timer_for
 from wanattn.attention.choose.tuner import tune
+from wanattn.attention.choose.turns import rounds
 from wanattn.attention.environment import probe
 from wanattn.attention.wan import TEXT_TOKENS, VARIANTS, Video
-from wanattn.bench.race.case import Cell
-from wanattn.bench.race.turns import turns
+from wanattn.bench.race.case import Case
 
 SIZES = ["480x832", "640x640", "720x1280", "832x1216"]
 FRAMES = [25, 49, 81, 121]
@@ -41,7 +41,6 @@ CLOSE_LONG = 1.12  # for calls of more than LONG milliseconds, which one measure
 LONG = 20.0
 BURST = 20.0  # milliseconds of one measurement
 AHEAD = 10.0  # milliseconds of matrix products before each
-WARM_UP = 100  # products before the first
 MOST_CALLS = 100  # of one measurement, so that the host can keep ahead
 LEAST_WORK = 400  # milliseconds of the second measurement, for the short calls
 MOST_ROUNDS = 31
@@ -56,7 +55,7 @@ def main() -> None:
     parser.add_argument("--roles", nargs="+", default=["self", "text"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
-        "--seconds", type=float, default=420, help="stop before a new cell after this long"
+        "--seconds", type=float, default=420, help="stop before a new case after this long"
     )
     parser.add_argument("--out", type=Path, help="JSON file")
     parser.add_argument("--device", default="cuda")
@@ -68,18 +67,18 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     rows, began = [], time.perf_counter()
-    for cell in cells(options):
+    for case in cases(options):
         if time.perf_counter() - began > options.seconds:
-            print(f"stopped after {len(rows)} cells: {options.seconds:.0f} s are over")
+            print(f"stopped after {len(rows)} cases: {options.seconds:.0f} s are over")
             break
-        rows.append(measure(*cell, options.rounds))
+        rows.append(measure(*case, options.rounds))
         if options.out:
             options.out.write_text(json.dumps(rows, indent=1))
     summarise(rows, time.perf_counter() - began)
 
 
-def cells(options) -> list[tuple]:
-    """Small ones first, so that a run that is cut short has the most cells."""
+def cases(options) -> list[tuple]:
+    """Small ones first, so that a run that is cut short has the most cases."""
     found = [
         (model, size, frames, role, dtype)
         for model in options.models
@@ -88,7 +87,7 @@ def cells(options) -> list[tuple]:
         for role in options.roles
         for dtype in options.dtypes
     ]
-    return sorted(found, key=lambda cell: (tokens(*cell[:3]) * MODELS[cell[0]].heads, cell[3]))
+    return sorted(found, key=lambda case: (tokens(*case[:3]) * MODELS[case[0]].heads, case[3]))
 
 
 def tokens(model: str, size: str, frames: int) -> int:
@@ -104,7 +103,7 @@ def measure(model: str, size: str, frames: int, role: str, dtype: str, rounds: i
     device = str(torch.empty(0).device)
     kind = getattr(torch, dtype)
     call = Call(role, 1, variant.heads, length, keys, variant.head_dim, kind, device)
-    inputs = Cell(model, size, frames, role, call).inputs(seed=0)
+    inputs = Case(model, size, frames, role, call).inputs(seed=0)
     able = eligible(call, probe(), Policy("auto"))
     start = time.perf_counter()
     found = tune(call, able, inputs)
@@ -134,36 +133,31 @@ def measure(model: str, size: str, frames: int, role: str, dtype: str, rounds: i
     return row
 
 
-def again(found: dict[str, float], inputs: Inputs, rounds: int) -> dict[str, float]:
+def again(found: dict[str, float], inputs: Inputs, least: int) -> dict[str, float]:
     """Milliseconds of each backend in `found`, which holds what the tuner found."""
-    race = Again(inputs)
-    times = {name: [race.time(name, ms)] for name, ms in found.items()}
-    first = {name: measured[0] for name, measured in times.items()}
-    fastest = min(first.values())
-    bound = fastest * (CLOSE_LONG if fastest > LONG else CLOSE)
-    close = {name: ms for name, ms in first.items() if ms <= bound}
-    one_round = sum(max(BURST, ms) for ms in close.values())
-    for number in range(max(rounds, min(MOST_ROUNDS, round(LEAST_WORK / one_round)))):
-        for name in turns(list(close), number):
-            times[name].append(race.time(name, close[name]))
+    timer = BusyTimer(inputs.q.device, inputs.q.dtype)
+    times: dict[str, list[float]] = {name: [] for name in found}
+    close, most = dict(found), 1
+
+    def racing(number: int) -> list[str]:
+        nonlocal close, most
+        if number == 1:
+            close = those_close({name: measured[0] for name, measured in times.items()})
+            one_round = sum(max(BURST, ms) for ms in close.values())
+            most += max(least, min(MOST_ROUNDS, round(LEAST_WORK / one_round)))
+        return list(close) if number < most else []
+
+    for _, name in rounds(racing, least + MOST_ROUNDS + 1):
+        calls = max(1, min(MOST_CALLS, round(BURST / close[name])))
+        run = functools.partial(BACKENDS[name].run, *inputs)
+        times[name].append(timer(run, calls, AHEAD))
     return {name: statistics.median(measured) for name, measured in times.items()}
 
 
-class Again:
-    def __init__(self, inputs: Inputs) -> None:
-        self._inputs = inputs
-        self._timer = timer_for(inputs.q.device)
-        self._products = (
-            MatrixProducts(inputs.q.device, inputs.q.dtype) if inputs.q.is_cuda else None
-        )
-        if self._products:
-            self._products.milliseconds(WARM_UP)
-
-    def time(self, name: str, about: float) -> float:
-        calls = max(1, min(MOST_CALLS, round(BURST / about)))
-        products = self._products
-        ahead = (lambda: products.queue(AHEAD)) if products else None
-        return self._timer(lambda: BACKENDS[name].run(*self._inputs), calls, ahead)
+def those_close(first: dict[str, float]) -> dict[str, float]:
+    fastest = min(first.values())
+    bound = fastest * (CLOSE_LONG if fastest > LONG else CLOSE)
+    return {name: ms for name, ms in first.items() if ms <= bound}
 
 
 def print_row(row: dict, times: dict[str, float]) -> None:
@@ -196,9 +190,9 @@ def summarise(rows: list[dict], seconds: float) -> None:
         if row["forward_at_least_ms"] and row["tuning_ms"] > row["forward_at_least_ms"]
     ]
     where = " ".join(str(worst[name]) for name in ("model", "size", "frames", "role", "dtype"))
-    print(f"\n{len(rows)} cells in {seconds:.0f} s; worst regret {worst['regret']:.1%} ({where})")
+    print(f"\n{len(rows)} cases in {seconds:.0f} s; worst regret {worst['regret']:.1%} ({where})")
     print(
-        f"cells over 2 %: {len(over)}; self cells whose tuning took longer than their attention alone: {len(slow)}"
+        f"cases over 2 %: {len(over)}; self cases whose tuning took longer than their attention alone: {len(slow)}"
     )
 
 

@@ -14,7 +14,7 @@ from ....attention.choose.policy import Policy
 from ....nodes.host.patch import patch
 from ....nodes.host.program import version
 from ....nodes.host.tap import taps
-from .entrant import UNPATCHED, Entrant, nothing_known, randomise
+from .contender import UNPATCHED, Contender, measured_anew, randomise
 from .shape import FREQ_DIM, TEXT_DIM, Shape
 
 SIGMA = 0.9
@@ -22,7 +22,7 @@ CONFIGS = {16: comfy.supported_models.WAN21_T2V, 48: comfy.supported_models.WAN2
 
 
 class HostDenoiser:
-    """Every entrant is a clone patched by the pack's own node, so what that costs is in its times."""
+    """Every contender is a clone patched by the pack's own node, so what that costs is in its times."""
 
     pads: ClassVar[bool] = True
 
@@ -35,13 +35,13 @@ class HostDenoiser:
         randomise(model.diffusion_model, seed)
         self._patcher = comfy.model_patcher.ModelPatcher(model, device, device)
 
-    def entrant(self, backend: str) -> Entrant:
+    def contender(self, backend: str) -> Contender:
         if backend == UNPATCHED:
-            return Entrant(backend, self._runner(self._patcher.clone()))
-        model = patch(self._patcher, Policy(backend), timings_of=nothing_known(self.device))
+            return Contender(backend, self._runner(self._patcher.clone()))
+        model = patch(self._patcher, Policy(backend), timings_of=measured_anew(self.device))
         tap = taps(model)[-1]
         dispatcher = tap.override.dispatcher if tap.override else None
-        return Entrant(backend, self._runner(model), tap.recorder, dispatcher)
+        return Contender(backend, self._runner(model), tap.recorder, dispatcher)
 
     def _runner(self, model) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         options = {**model.model_options.get("transformer_options", {}), "wrappers": model.wrappers}

@@ -17,10 +17,10 @@ from ....attention.choose.policy import Policy, eligible, wishes
 from ....attention.environment import default_device, probe, require
 from ....attention.wan import Variant, Video
 from ....bench.benchmark import Benchmark, Progress
-from ....bench.lists import numbers, words
+from ....bench.lists import numbers, require_known, words
 from ....bench.results.row import Results
 from ....nodes.host.program import find_host
-from .entrant import UNPATCHED, Denoiser
+from .contender import UNPATCHED, Denoiser
 from .race import Race, self_call
 from .shape import SHAPES, Shape
 
@@ -89,15 +89,15 @@ def measure(options: argparse.Namespace, results: Results, progress: Progress) -
     build = source(options, device, results)
     if not build.pads:
         require_whole_patches(shape.variant, clips[0])
-    backends = entrants(options, self_call(shape, clips[0], dtype, device))
+    backends = contenders(options, self_call(shape, clips[0], dtype, device))
     results.environment["device"] = str(device)
     results.baseline = backends[0]
     denoiser = build(shape, dtype, device, options.seed or 0)
     results.notes += about(denoiser, options, results.baseline)
     rounds = 3 if options.repeat is None else options.repeat
     settings = options.settings or ""
-    contest = Race(denoiser, backends, results, progress, rounds, options.seed or 0, settings)
-    contest.run(clips)
+    race = Race(denoiser, backends, results, progress, rounds, options.seed or 0, settings)
+    race.run(clips)
 
 
 def chosen(
@@ -184,7 +184,7 @@ def from_diffusers(results: Results, why: str) -> Build:
     return DiffusersDenoiser
 
 
-def entrants(options: argparse.Namespace, call: Call) -> list[str]:
+def contenders(options: argparse.Namespace, call: Call) -> list[str]:
     """The names of those that take part, the baseline first."""
     if options.backends is None:
         names = default_backends(call)
@@ -193,10 +193,7 @@ def entrants(options: argparse.Namespace, call: Call) -> list[str]:
     usual = "host" if "host" in names else names[0]
     baseline = usual if options.against is None else options.against
     names = list(dict.fromkeys((baseline, *names)))
-    known = (*wishes(), UNPATCHED)
-    for name in names:
-        if name not in known:
-            raise ValueError(f"unknown backend '{name}'; expected one of {', '.join(known)}")
+    require_known(names, (*wishes(), UNPATCHED))
     return names
 
 

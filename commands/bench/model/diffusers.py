@@ -11,14 +11,14 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from ....attention.choose.policy import Policy
 from ....attention.run.intercept import Intercept
 from ....attention.wan import TEXT_TOKENS
-from .entrant import UNPATCHED, Entrant, nothing_known, randomise
+from .contender import UNPATCHED, Contender, measured_anew, randomise
 from .shape import FREQ_DIM, TEXT_DIM, Shape
 
 TIMESTEP = 900.0
 
 
 class DiffusersDenoiser:
-    """Its attention is torch's own call, which the pack takes over while an entrant runs."""
+    """Its attention is torch's own call, which the pack takes over while an contender runs."""
 
     pads: ClassVar[bool] = False
 
@@ -28,10 +28,10 @@ class DiffusersDenoiser:
         self._model = build(shape, dtype, device)
         randomise(self._model, seed)
 
-    def entrant(self, backend: str) -> Entrant:
+    def contender(self, backend: str) -> Contender:
         if backend == UNPATCHED:
-            return Entrant(backend, self._forward)
-        intercept = Intercept(Policy(backend), timings_of=nothing_known(self.device))
+            return Contender(backend, self._forward)
+        intercept = Intercept(Policy(backend), timings_of=measured_anew(self.device))
         intercept.forward.text_len = TEXT_TOKENS
         recorder = intercept.recorder
 
@@ -41,7 +41,7 @@ class DiffusersDenoiser:
             recorder.stopwatch.settle()
             return output
 
-        return Entrant(backend, run, recorder, intercept.dispatcher)
+        return Contender(backend, run, recorder, intercept.dispatcher)
 
     def _forward(self, latent: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         time = torch.full((1,), TIMESTEP, device=self.device)

@@ -13,7 +13,7 @@ from .trial import Trial
 LEAST_SHARE = 0.01  # of the whole run
 
 
-class Sheet:
+class Rows:
     """Rows become part of the results as soon as they matter, and stay there."""
 
     def __init__(

@@ -76,20 +76,36 @@ class Runner:
         heard = time.monotonic()
         while True:
             found = await self._next(trial)
-            before = trial.progress
-            if found and trial.feed(found[1], found[0]):
+            if found and self._hear(trial, *found):
                 heard = time.monotonic()
-            if len(trial.payloads) == len(trial.watchers):  # another one may yet have a Wan model
-                self._require_wan(trial)
-            if trial.progress != before:
-                self._tell(trial)
-            if (trial.end or not found) and await self._ended(trial):
+            record = await self._record(trial) if trial.end or not found else None
+            if record is not None:
+                await self._hear_out(trial)
+                trial.settle(record)
                 return
             if time.monotonic() - heard > self._timeout:
                 raise RuntimeError(
                     f"{self._server.name} has said nothing of the run for {self._timeout:g} s, so it was given up: "
                     "see the server's log, or give it longer with --timeout"
                 )
+
+    def _hear(self, trial: Trial, moment: float, event: dict) -> bool:
+        """Whether it was of this run."""
+        before = trial.progress
+        ours = trial.feed(event, moment)
+        if len(trial.payloads) == len(trial.watchers):  # another one may yet have a Wan model
+            self._require_wan(trial)
+        if trial.progress != before:
+            self._tell(trial)
+        return ours
+
+    async def _hear_out(self, trial: Trial) -> None:
+        """The record may be there before the last events are read: a run can end between two polls."""
+        while not trial.end:
+            found = await self._next(trial)
+            if not found:
+                return trial.lose_track()
+            self._hear(trial, *found)
 
     async def _next(self, trial: Trial) -> tuple[float, dict] | None:
         try:
@@ -106,15 +122,14 @@ class Runner:
             raise RuntimeError(f"the connection ended during a run, and now: {error}") from error
         return None
 
-    async def _ended(self, trial: Trial) -> bool:
-        """Asks for the record of the run, which is there once it has ended."""
+    async def _record(self, trial: Trial) -> dict | None:
+        """The server's record of the run, which is there once it has ended."""
         for _ in range(2):  # it may end between the two questions
             history = await self._server.get(f"history/{trial.prompt_id}")
             if trial.prompt_id in history:
-                trial.settle(history[trial.prompt_id])
-                return True
+                return history[trial.prompt_id]
             if trial.end or any(trial.prompt_id in jobs for jobs in await self._server.jobs()):
-                return False
+                return None
         raise RuntimeError(f"the run was taken out of the queue of {self._server.name}")
 
     def _require_wan(self, trial: Trial) -> None:

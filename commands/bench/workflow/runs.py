@@ -5,16 +5,16 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from ....attention.choose.turns import turns
 from ....bench.benchmark import Progress
-from ....bench.race.turns import turns
 from ....bench.results.row import Results
 from . import machine, prompt
 from .catalogue import Catalogue
 from .fingerprint import digest
-from .pace import Pace
 from .plan import Plan
+from .progress import RunProgress
 from .refusal import missing_outputs, unknown_classes
-from .rows import Sheet
+from .rows import Rows
 from .runner import Failed, Runner
 from .server import Server
 from .trial import Trial
@@ -50,7 +50,7 @@ class Stage:
 
     frames: int | None
     wiring: Wiring
-    sheet: Sheet
+    rows: Rows
     settings: list[str]
 
 
@@ -90,8 +90,8 @@ def stage(plan: Plan, frames: int | None, catalogue: Catalogue, results: Results
     results.notes += prompt.overruled(plan.prompt, graph)
     wiring = wire(graph, catalogue)
     labels = dict(zip(plan.backends, plan.labels, strict=True))
-    sheet = Sheet(results, plan.workflow, graph, wiring.samplers, labels)
-    return Stage(frames, wiring, sheet, list(plan.backends))
+    rows = Rows(results, plan.workflow, graph, wiring.samplers, labels)
+    return Stage(frames, wiring, rows, list(plan.backends))
 
 
 class _Bench:
@@ -99,7 +99,7 @@ class _Bench:
         self, plan: Plan, results: Results, progress: Progress, server: Server, catalogue: Catalogue
     ) -> None:
         self._plan, self._results, self._progress = plan, results, progress
-        self._pace = Pace(progress)
+        self._shown = RunProgress(progress)
         self._runner = Runner(server, catalogue, plan, self._tell)
         self._reuse = Reuse()
         self._token = uuid.uuid4().hex[:8]
@@ -124,20 +124,20 @@ class _Bench:
 
     async def _setting(self, stage: Stage, backend: str, number: int) -> list[str]:
         """One run; gives why it failed, if it did."""
-        doing = f"{backend} {stage.sheet.name} {number + 1}/{self._plan.repeat + 1}"
-        self._pace.begin(_weight(stage), doing, len(stage.wiring.samplers))
+        doing = f"{backend} {stage.rows.name} {number + 1}/{self._plan.repeat + 1}"
+        self._shown.begin(_weight(stage), doing, len(stage.wiring.samplers))
         self._count += 1
         try:
             trial = await self._runner.run(stage.wiring, backend, f"{self._token}-{self._count}")
         except Failed as error:
             stage.settings.remove(backend)
-            stage.sheet.fail(backend, str(error))
-            self._pace.end(omitted=self._plan.repeat - number)
+            stage.rows.fail(backend, str(error))
+            self._shown.end(omitted=self._plan.repeat - number)
             return [str(error)]
         self._learn(trial)
         self._reuse.add(trial)
-        stage.sheet.add(backend, trial, number)
-        self._pace.end()
+        stage.rows.add(backend, trial, number)
+        self._shown.end()
         return []
 
     def _learn(self, trial: Trial) -> None:
@@ -147,7 +147,7 @@ class _Bench:
 
     def _tell(self, trial: Trial) -> None:
         if trial.progress:
-            self._pace.step(*trial.progress)
+            self._shown.step(*trial.progress)
 
 
 def _weight(stage: Stage) -> float:

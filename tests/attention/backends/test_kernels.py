@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from wanattn.attention.backends import fp8, packages
+from wanattn.attention.backends import packages
 from wanattn.attention.backends.flash import FA2, FA3, FA4, TORCH_FA3, TORCH_FA4
 from wanattn.attention.backends.fp8 import FA3_FP8
 from wanattn.attention.backends.kitchen import INT8
@@ -18,6 +18,7 @@ from wanattn.attention.backends.xformers import XFORMERS
 from wanattn.attention.call import Call, Inputs
 from wanattn.attention.choose.reference import Reference
 from wanattn.attention.environment import Environment, Gpu, probe
+from wanattn.tests.attention.backends import plain_fp8
 
 KERNELS = (FA2, FA3, FA4, TORCH_FA3, TORCH_FA4, SAGE, SAGE3, INT8, XFORMERS, FA3_FP8)
 IDS = [kernel.name for kernel in KERNELS]
@@ -280,7 +281,7 @@ def test_no_install_line_where_there_is_no_wheel():
 
 def attend_in_fp8(q, k, v, centre=True):
     """What the kernel does with the converted tensors, in float32."""
-    parts = [fp8.quantise(q), fp8.quantise(k, centre=centre), fp8.quantise(v)]
+    parts = [plain_fp8.quantise(q), plain_fp8.quantise(k, centre=centre), plain_fp8.quantise(v)]
     q, k, v = (x.float().transpose(1, 2) * factor[:, :, None, None] for x, factor in parts)
     return F.scaled_dot_product_attention(q, k, v)
 
@@ -312,7 +313,7 @@ def test_fp8_conversion_uses_the_whole_range_and_survives_zeros():
     x = torch.randn(2, 30, 3, 64).transpose(1, 2)
     x[1, 2] = 0
 
-    out, factor = fp8.quantise(x)
+    out, factor = plain_fp8.quantise(x)
 
     assert out.shape == (2, 30, 3, 64) and out.is_contiguous()
     assert out.float().abs().amax(dim=(1, 3))[0].eq(448).all()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import multiprocessing
 import os
-import subprocess
-import sys
-import textwrap
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
+from wanattn.attention import disk
+from wanattn.attention.choose import timings as room
 from wanattn.attention.choose.timings import (
     Timing,
     Timings,
@@ -26,7 +28,6 @@ from wanattn.attention.choose.timings import (
 
 FLASH = Timing(396.0, 420.0, 2e-3)
 SAGE = Timing(310.0, 900.0, 1.4e-2, "1.0.6")
-TESTS = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -110,6 +111,7 @@ DAMAGED = {
     "extra field": entry(more=1),
     "negative": entry(milliseconds=-1.0),
     "zero": entry(milliseconds=0),
+    "next to nothing": entry(milliseconds=5e-324),
     "text": entry(milliseconds="fast"),
     "true": entry(first=True),
     "not a number": entry(milliseconds=float("nan")),
@@ -175,12 +177,12 @@ def test_a_file_that_cannot_be_read_is_not_written_over(path, make_call, monkeyp
     """As where another program has it open on Windows."""
     Timings(path, "other card").write(make_call(), {"flash": FLASH})
 
-    def locked(self, **facts):
-        raise PermissionError(13, "in use", str(self))
+    def locked(path, most):
+        raise PermissionError(13, "in use", str(path))
 
     timings = Timings(path, "card")
     with monkeypatch.context() as patched:
-        patched.setattr(type(path), "read_text", locked)
+        patched.setattr(disk, "read", locked)
         timings.write(make_call(), {"flash": FLASH})
         assert (
             timings.problem
@@ -200,47 +202,150 @@ def test_no_folder_can_be_made_is_not_fatal(tmp_path, make_call):
     assert timings.problem
 
 
+def names(path: Path) -> set[str]:
+    """Of what lies beside the file; a lock may stay, held by nobody."""
+    return {entry.name for entry in path.parent.iterdir()} - {"timings.json.lock"}
+
+
 def test_nothing_but_the_file_is_left_behind(path, make_call):
     Timings(path, "card").write(make_call(), {"flash": FLASH})
 
-    assert [entry.name for entry in path.parent.iterdir()] == ["timings.json"]
+    assert names(path) == {"timings.json"}
 
 
-def test_lock_of_a_dead_process_is_taken_over(path, make_call):
+def test_the_file_is_never_written_in_place(path, make_call, monkeypatch):
+    """Whoever reads meanwhile sees the old file whole; where writing fails it stays, and no draft beside it."""
+    Timings(path, "card").write(make_call(), {"flash": FLASH})
+    whole, seen = path.read_text(), []
+
+    def full(descriptor):
+        seen.append(path.read_text())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    timings = Timings(path, "card")
+    timings.write(make_call(), {"sage": SAGE})
+
+    assert seen == [whole] and path.read_text() == whole
+    assert names(path) == {"timings.json"}
+    assert "No space left on device" in timings.problem
+
+
+def test_drafts_of_killed_processes_are_removed(path, make_call):
     path.parent.mkdir()
-    lock = path.with_name("timings.json.lock")
-    lock.touch()
-    os.utime(lock, (time.time() - 60,) * 2)
+    dead, alive = (path.with_name(f"timings.json.{number}-1.part") for number in (1, 2))
+    for draft in (dead, alive):
+        draft.touch()
+    os.utime(dead, (time.time() - 2 * disk.DEAD,) * 2)
 
     Timings(path, "card").write(make_call(), {"flash": FLASH})
 
-    assert path.exists() and not lock.exists()
+    assert names(path) == {"timings.json", alive.name}
 
 
-WRITER = textwrap.dedent("""
-    import sys
-    sys.path.insert(0, sys.argv[1])
-    import conftest
-    from pathlib import Path
-    import torch
-    from wanattn.attention.call import Call
-    from wanattn.attention.choose.timings import Timing, Timings
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+def test_a_pipe_in_its_place_is_a_sentence_and_no_wait(path, make_call):
+    path.parent.mkdir()
+    os.mkfifo(path)
+    timings = Timings(path, "card")
 
+    assert timings.read(make_call()) == {}
+    assert "cannot be read (a pipe or a device, needs a regular file)" in timings.problem
+    timings.write(make_call(), {"flash": FLASH})
+    assert timings.read(make_call()) == {"flash": FLASH} and path.is_fifo()
+
+
+def test_a_file_without_an_end_is_set_aside(path, make_call, monkeypatch):
+    path.parent.mkdir()
+    path.write_text(document())
+    monkeypatch.setattr(room, "MOST_BYTES", 10)
+    timings = Timings(path, "card")
+
+    assert timings.read(make_call()) == {}
+    assert "more than 10 bytes" in timings.problem and not path.exists()
+
+
+def test_a_time_that_no_card_could_reach_is_not_used(path, make_call):
+    """A card of 10 PFLOP/s takes 2.2 ms for it."""
+    call = make_call()
+    for milliseconds, used in ((2.1, {}), (2.3, {"flash": Timing(2.3, 900.0)})):
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(exist_ok=True)
+        timing = Timing(milliseconds, 900.0)
+        path.write_text(render({"card": {key_of(call): {"flash": timing}}}))
+        timings = Timings(path, "card")
+        assert timings.read(call) == used
+        assert bool(timings.problem) is not bool(used)
+        timings = Timings(None, "card")
+        timings.write(call, {"flash": timing})
+        assert timings.read(call) == used
+
+
+@pytest.mark.parametrize("moment", [-60, 1e7], ids=["old", "from the future"])
+def test_lock_file_of_a_dead_process_is_none(path, make_call, moment):
+    path.parent.mkdir()
+    lock = path.with_name("timings.json.lock")
+    lock.touch()
+    os.utime(lock, (time.time() + moment,) * 2)
+    start = time.monotonic()
+
+    timings = Timings(path, "card")
+    timings.write(make_call(), {"flash": FLASH})
+
+    assert path.exists() and not timings.problem
+    assert time.monotonic() - start < room.LOCK_SECONDS
+
+
+def test_a_lock_that_is_held_is_waited_for_once_and_then_told(path, make_call, monkeypatch):
+    monkeypatch.setattr(room, "LOCK_SECONDS", 0.2)
+    path.parent.mkdir()
+    timings = Timings(path, "card")
+    with FileLock(path.with_name("timings.json.lock")):
+        start = time.monotonic()
+        timings.write(make_call(), {"flash": FLASH})
+        once = time.monotonic() - start
+        timings.write(make_call(), {"sage": SAGE})
+        both = time.monotonic() - start
+
+    assert 0.2 <= once < 2 and both - once < 0.2
+    assert timings.problem == (
+        "timings.json.lock is held by another program; timings are written all the same"
+    )
+    assert Timings(path, "card").read(make_call()) == {"flash": FLASH, "sage": SAGE}
+
+
+def add(path: Path, heads: int, make_call) -> None:
     for index in range(40):
-        timings = Timings(Path(sys.argv[2]), "card")
-        call = Call("self", 1, int(sys.argv[3]), 64, index + 1, 128, torch.bfloat16)
+        timings = Timings(path, "card")
+        call = make_call(heads=heads, q_len=64, kv_len=index + 1)
         timings.write(call, {"flash": Timing(1.0, 1.0)})
         assert not timings.problem, timings.problem
-""")
 
 
-def test_two_processes_lose_nothing(path):
-    command = [sys.executable, "-c", WRITER, str(TESTS), str(path)]
-    writers = [subprocess.Popen([*command, heads]) for heads in ("24", "40")]
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that begin as this one is")
+def test_two_processes_lose_nothing(path, make_call):
+    fork = multiprocessing.get_context("fork")
+    writers = [
+        fork.Process(target=add, args=(path, heads, make_call), daemon=True) for heads in (24, 40)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(timeout=120)
 
-    assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
+    assert [writer.exitcode for writer in writers] == [0, 0]
     assert len(parse(path.read_text())["card"]) == 80
-    assert [entry.name for entry in path.parent.iterdir()] == ["timings.json"]
+    assert names(path) == {"timings.json"}
+
+
+def test_two_threads_lose_nothing(path, make_call):
+    threads = [threading.Thread(target=add, args=(path, n, make_call)) for n in (24, 40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(parse(path.read_text())["card"]) == 80
 
 
 def test_default_path_is_in_the_home_folder():

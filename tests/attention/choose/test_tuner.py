@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from wanattn.attention.backends import BACKENDS, Backend
 from wanattn.attention.call import Call, Inputs
-from wanattn.attention.choose import tuner
+from wanattn.attention.choose import matmul, tuner
 from wanattn.attention.choose.matmul import MatrixProducts
 from wanattn.attention.choose.reference import Reference
 from wanattn.attention.choose.tuner import Measurement, check, describe, tune
@@ -86,7 +86,7 @@ def test_clearly_slower_backend_is_timed_no_further(case):
 
     tune(call, [backend("quick", right), backend("slow", counted)], inputs)
 
-    assert len(runs) == 3  # the first call and two measurements
+    assert 2 <= len(runs) <= 3  # the first call and a measurement, or two where that was short
 
 
 def test_first_call_is_shown_and_not_held_against_a_backend(case):
@@ -148,21 +148,37 @@ def test_backend_that_must_not_be_used_is_refused(case, run, refusal):
     assert found[1].refusal == refusal and not found[1].usable
 
 
-@pytest.mark.parametrize("call_number", [2, 3, 9])
-def test_backend_that_breaks_later_is_refused_too(case, call_number):
+@pytest.fixture
+def equally_fast(monkeypatch):
+    """Every measurement gives a millisecond, however busy this machine is, so that all go through all rounds."""
+
+    def timer(run, times, ahead=None):
+        for _ in range(times):
+            run()
+        return 1.0
+
+    for module in (tuner, matmul):
+        monkeypatch.setattr(module, "timer_for", lambda device: timer)
+
+
+@pytest.mark.parametrize("call_number", [2, 3, 5, 9, 40])
+def test_backend_that_breaks_later_is_refused_and_not_called_again(case, equally_fast, call_number):
+    """In the second call, in the first look, in the first round and in later ones."""
     call, inputs = case()
     runs = []
 
     def tires(*arguments):
         runs.append(1)
-        if len(runs) == call_number:
+        if len(runs) >= call_number:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return right(*arguments)
 
-    found = tune(call, [backend("tires", tires), backend("good", right)], inputs, 1000)
+    third = backend("third", right)
+    found = tune(call, [backend("tires", tires), backend("good", right), third], inputs, 1000)
 
-    assert [measurement.backend for measurement in found] == ["good", "tires"]
-    assert found[1].refusal == "OutOfMemoryError: CUDA out of memory"
+    assert [measurement.backend for measurement in found] == ["good", "third", "tires"]
+    assert found[2].refusal == "OutOfMemoryError: CUDA out of memory"
+    assert len(runs) == call_number
 
 
 def test_broken_input_is_no_backend_s_fault(case):

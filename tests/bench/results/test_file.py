@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from wanattn.bench.results import file as files
+from wanattn.bench.results import file
 from wanattn.tests.bench.made import results, row
+
+ROW = {"benchmark": "kernels", "backend": "flash", "part": "self", "times": [1.0]}
 
 
 @pytest.fixture
@@ -38,25 +40,25 @@ def found():
 def test_reading_gives_back_what_was_written(found, tmp_path, suffix):
     path = tmp_path / f"r\u00e9sultats{suffix}"
 
-    files.write(found, path)
+    file.write(found, path)
 
-    assert files.read(path) == found
+    assert file.read(path) == found
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 def test_json_keeps_the_diagnostics_and_is_json_for_everyone(found, tmp_path):
     found.diagnostics.append({"schema": 1, "calls": 3})
-    files.write(found, tmp_path / "a.json")
+    file.write(found, tmp_path / "a.json")
 
     text = (tmp_path / "a.json").read_text()
     data = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     assert (data["kind"], data["schema"]) == ("wanattn benchmark", 1)
     assert data["rows"][0]["tflops"] == pytest.approx(10**15 / 407.123456789 / 1e9, rel=1e-5)
-    assert files.read(tmp_path / "a.json").diagnostics == found.diagnostics
+    assert file.read(tmp_path / "a.json").diagnostics == found.diagnostics
 
 
 def test_csv_has_one_line_a_row_and_no_cell_that_is_a_formula(found, tmp_path):
-    files.write(found, tmp_path / "a.csv")
+    file.write(found, tmp_path / "a.csv")
 
     with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
@@ -70,24 +72,24 @@ def test_csv_has_one_line_a_row_and_no_cell_that_is_a_formula(found, tmp_path):
 
 
 def test_a_csv_saved_again_by_a_spreadsheet_is_read(found, tmp_path):
-    files.write(found, tmp_path / "a.csv")
+    file.write(found, tmp_path / "a.csv")
     text = (tmp_path / "a.csv").read_text(encoding="utf-8")
 
     (tmp_path / "b.csv").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
 
-    assert [row.times for row in files.read(tmp_path / "b.csv").rows] == [
+    assert [row.times for row in file.read(tmp_path / "b.csv").rows] == [
         row.times for row in found.rows
     ]
 
 
 def test_rows_and_columns_that_a_spreadsheet_left_empty_are_skipped(found, tmp_path):
-    files.write(found, tmp_path / "a.csv")
+    file.write(found, tmp_path / "a.csv")
     with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as lines:
         rows = [[*line, "", ""] for line in csv.reader(lines)]
-    with (tmp_path / "b.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([*rows, [""] * len(rows[0])])
+    with (tmp_path / "b.csv").open("w", newline="", encoding="utf-8") as target:
+        csv.writer(target).writerows([*rows, [""] * len(rows[0])])
 
-    read = files.read(tmp_path / "b.csv")
+    read = file.read(tmp_path / "b.csv")
 
     assert [row.times for row in read.rows] == [row.times for row in found.rows]
     assert "" not in read.environment
@@ -111,18 +113,19 @@ def change(path: Path, old: str, new: str) -> None:
         ("407.123456789 ", "5e-324 ", "line 2, column times: 5e-324, needs milliseconds above 0"),
         ("407.123456789 ", "1e308 ", "line 2, column times: 1e+308, needs milliseconds above 0"),
         (",832x1216,81,", f",832x1216,{9**400},", "needs a whole number"),
+        (",1200.5,", ",inf,", "line 2, column first: 'inf', needs a number from 0 on"),
         (",flash,yes,", ",flash,yes,more,", "line 2 has 37 cells, needs 36"),
         (",1,flash,", ",2,flash,", "schema 2, this wanattn knows up to 1: update wanattn"),
-        (",1,flash,", ",one,flash,", "line 2, column schema: 'one', needs a whole number"),
+        (",1,flash,", ",one,flash,", "line 2: schema 'one', needs a whole number"),
     ],
 )
 def test_a_damaged_csv_is_a_sentence(tmp_path, old, new, sentence):
     path = tmp_path / "a.csv"
-    files.write(results(row("flash", 407.123456789)), path)
+    file.write(results(row("flash", 407.123456789, first=1200.5)), path)
     change(path, old, new)
 
     with pytest.raises(ValueError, match=r"a\.csv': ") as raised:
-        files.read(path)
+        file.read(path)
     assert sentence in str(raised.value)
 
 
@@ -141,7 +144,7 @@ def test_a_foreign_csv_is_a_sentence(tmp_path, content, sentence):
     path.write_bytes(content)
 
     with pytest.raises(ValueError) as raised:
-        files.read(path)
+        file.read(path)
     assert "a.csv" in str(raised.value) and sentence in str(raised.value)
 
 
@@ -158,7 +161,7 @@ def test_a_foreign_json_is_a_sentence(tmp_path, content, sentence):
     (tmp_path / "a.json").write_text(content)
 
     with pytest.raises(ValueError) as raised:
-        files.read(tmp_path / "a.json")
+        file.read(tmp_path / "a.json")
     assert "a.json" in str(raised.value) and sentence in str(raised.value)
 
 
@@ -166,22 +169,27 @@ def test_a_foreign_json_is_a_sentence(tmp_path, content, sentence):
     ("changes", "sentence"),
     [
         ({"schema": 9}, "schema 9, this wanattn knows up to 1: update wanattn"),
-        ({"schema": "1"}, "schema '1', needs a whole number"),
-        ({"rows": {}}, "rows is dict, needs a list"),
-        ({"rows": [7]}, "row 1 is int, needs an object"),
-        ({"rows": [{"backend": "flash", "part": "self"}]}, "row 1, benchmark: missing"),
-        ({"environment": {"gpu": ["H100"]}}, "environment gpu: ['H100'], needs text or a number"),
-        ({"notes": [1]}, "one of notes is int, needs text"),
-        ({"finished": "yes"}, "finished is str, needs true or false"),
+        ({"schema": "one"}, "schema 'one', needs a whole number"),
+        ({"schema": None}, "schema None, needs a whole number"),
+        ({"rows": {}}, "rows: {}, needs a list"),
+        ({"rows": [7]}, "rows: number 1: 7, needs an object"),
+        ({"rows": [{"backend": "flash", "part": "self"}]}, "rows: number 1: benchmark: missing"),
+        ({"environment": {"gpu": ["H100"]}}, "environment: gpu: ['H100'], needs text or a number"),
+        ({"notes": [1]}, "notes: number 1: 1, needs text"),
+        ({"rows": [{**ROW, "tuning": "inf"}]}, "tuning: 'inf', needs a number from 0 on"),
+        ({"rows": [{**ROW, "first": -1}]}, "first: -1, needs a number from 0 on"),
+        ({"notes": "x" * 5000}, "xxx..., needs a list"),
+        ({"finished": "yes"}, "finished: 'yes', needs true or false"),
     ],
 )
 def test_a_damaged_json_is_a_sentence(tmp_path, changes, sentence):
-    data = {**files.plain(results(row("flash", 400.0))), **changes}
+    data = {**file.plain(results(row("flash", 400.0))), **changes}
     (tmp_path / "a.json").write_text(json.dumps(data))
 
     with pytest.raises(ValueError) as raised:
-        files.read(tmp_path / "a.json")
+        file.read(tmp_path / "a.json")
     assert "a.json" in str(raised.value) and sentence in str(raised.value)
+    assert len(str(raised.value).replace(str(tmp_path), "")) < 200
 
 
 def test_a_file_that_cannot_be_written_keeps_its_content(tmp_path, monkeypatch):
@@ -194,7 +202,7 @@ def test_a_file_that_cannot_be_written_keeps_its_content(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", locked)
 
     with pytest.raises(OSError, match=r"used by another program\); it is saved as '.*a.csv.part'"):
-        files.write(results(row("flash", 400.0)), path)
+        file.write(results(row("flash", 400.0)), path)
     assert path.read_text() == "older"
     assert "400.0" in (tmp_path / "a.csv.part").read_text()
 
@@ -207,6 +215,6 @@ def test_a_link_is_written_through(tmp_path):
     except OSError:
         pytest.skip("links need a right here")
 
-    files.write(results(row("flash", 400.0)), link)
+    file.write(results(row("flash", 400.0)), link)
 
-    assert link.is_symlink() and files.read(tmp_path / "real.csv").rows[0].ms == 400.0
+    assert link.is_symlink() and file.read(tmp_path / "real.csv").rows[0].ms == 400.0

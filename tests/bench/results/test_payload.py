@@ -9,7 +9,7 @@ import pytest
 import torch
 from wanattn.attention.backends import BACKENDS
 from wanattn.attention.wan import Variant, Video
-from wanattn.bench.race.case import cells_of
+from wanattn.bench.race.case import cases_of
 from wanattn.bench.race.race import race
 from wanattn.bench.results.payload import payload
 from wanattn.bench.results.row import Results, Row
@@ -46,8 +46,8 @@ def real():
             pass
 
     results = Results("kernels", {"gpu": None}, "math")
-    cells = cells_of(Variant("tiny", 2, 2, 16), [Video(64, 64, 5)], torch.float32, "cpu")
-    race(cells, [BACKENDS[name] for name in ("flash", "math", "cudnn")], results, Quiet(), rounds=2)
+    cases = cases_of(Variant("tiny", 2, 2, 16), [Video(64, 64, 5)], torch.float32, "cpu")
+    race(cases, [BACKENDS[name] for name in ("flash", "math", "cudnn")], results, Quiet(), rounds=2)
     return results
 
 

@@ -46,14 +46,14 @@ def test_the_table_lines_up_and_has_no_empty_column():
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(line) for line in lines}) == 1
     head, _, *rows = columns(text)
-    expected = ["part", "backend", "time", "spread", "vs flash", "TFLOP/s", "of matmul", "error"]
-    assert head == expected
-    assert [cells[:5] for cells in rows] == [
-        ["self 82,992", "cudnn", "246 ms", "0.4 %", "1.65x faster"],
-        ["", "sage (approximate)", "308 ms", "0.4 %", "1.32x faster"],
-        ["", "flash", "407 ms", "0.4 %", "baseline"],
+    expected = ["part", "backend", "time", "spread", "vs flash", "95 %"]
+    assert head == [*expected, "TFLOP/s", "of matmul", "error"]
+    assert [cells[:6] for cells in rows] == [
+        ["self 82,992", "cudnn", "246 ms", "0.4 %", "1.65x faster", "1.64 to 1.67"],
+        ["", "sage (approximate)", "308 ms", "0.4 %", "1.32x faster", "1.31 to 1.33"],
+        ["", "flash", "407 ms", "0.4 %", "baseline", ""],
     ]
-    assert rows[0][5:] == ["573", "72 %", "2.3e-3"]
+    assert rows[0][6:] == ["573", "72 %", "2.3e-3"]
     assert text.isascii()
 
 
@@ -126,7 +126,7 @@ def test_a_workflow_shows_what_takes_time():
     assert "### 14b, 832x1216, 81 frames: 4step_81f" in text
     assert table.answer(found).startswith(
         "Use auto: 1.52x faster than host in the whole run at 832x1216, 81 frames "
-        "(61.00 against 93.00 s, spread 0.4 %); "
+        "(61.00 against 93.00 s, 95 % interval 1.51 to 1.54); "
     )
 
 
@@ -139,7 +139,7 @@ ANSWERS = {
             row("efficient", 783.0),
         ),
         "Use cudnn: 1.65x faster than flash in self-attention at 832x1216, 81 frames "
-        "(246 against 407 ms, spread 0.4 %); nothing to install. "
+        "(246 against 407 ms, 95 % interval 1.64 to 1.67); nothing to install. "
         "fa3_fp8 is approximate (error 5.4e-2) and would be 2.73x faster than flash.",
     ),
     "a package that is needed": (
@@ -148,7 +148,7 @@ ANSWERS = {
     ),
     "of those as fast the one that needs no package": (
         results(row("flash", 407.0), row("fa3", 210.0), row("cudnn", 211.0)),
-        "(211 against 407 ms, spread 0.4 %; fa3 is as fast); nothing to install.",
+        "(211 against 407 ms, 95 % interval 1.92 to 1.94; fa3 is the same within 1.2 %); nothing to install.",
     ),
     "what auto ran counts as a package": (
         results(
@@ -159,7 +159,7 @@ ANSWERS = {
     "nothing beats the baseline": (
         results(row("flash", 200.0), row("cudnn", 199.5), row("math", 900.0)),
         "Stay with flash: nothing exact is faster beyond noise in self-attention at 832x1216, 81 frames "
-        "(200 ms, spread 0.4 %; cudnn is as fast).",
+        "(200 ms, spread 0.4 %; cudnn is the same within 1.0 %).",
     ),
     "the baseline alone": (
         results(row("flash", 200.0)),
@@ -167,8 +167,8 @@ ANSWERS = {
     ),
     "noise": (
         results(row("flash", 210.0, spread=0.3), row("cudnn", 200.0, spread=0.3)),
-        "Too noisy to tell cudnn from flash in self-attention at 832x1216, 81 frames "
-        "(200 against 210 ms, spread 30 %): repeat it with more rounds and nothing else running.",
+        "Stay with flash: nothing exact is faster beyond noise in self-attention at 832x1216, 81 frames "
+        "(210 ms, spread 30 %; cudnn is the same within 78 %, more rounds would tell more).",
     ),
     "measured once": (
         results(row("flash", 400.0, rounds=1), row("cudnn", 200.0, rounds=1)),
@@ -304,8 +304,9 @@ def test_an_earlier_file_is_compared_row_by_row():
             "900 ms",
             "450 ms",
             "2.00x faster",
+            "1.90 to 2.10",
         ],
-        ["", "", "cudnn, then sub_quad", "900 ms", "300 ms", "3.00x faster"],
+        ["", "", "cudnn, then sub_quad", "900 ms", "300 ms", "3.00x faster", "2.86 to 3.15"],
     ]
     assert "- 2 faster\n- Different: torch: 2.10.0 then, 2.11.0+cu130 now" in text
     clip = "14b, 832x1216, 81 frames, bfloat16"

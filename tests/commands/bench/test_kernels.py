@@ -17,10 +17,10 @@ from wanattn.attention.call import Call, Inputs
 from wanattn.attention.environment import probe
 from wanattn.attention.record import capture
 from wanattn.attention.wan import VARIANTS, Video
-from wanattn.bench.race import entrants, rate
+from wanattn.bench.race import contenders, rate
 from wanattn.bench.race import race as racing
-from wanattn.bench.race import rounds as heat
-from wanattn.bench.race.case import Cell, cells_of
+from wanattn.bench.race import rounds as room
+from wanattn.bench.race.case import Case, cases_of
 from wanattn.bench.race.race import race
 from wanattn.bench.results.row import Results
 from wanattn.commands import main as cli
@@ -52,21 +52,21 @@ def quick(monkeypatch):
     """Short measurements: what is tested here is not how exact they are."""
     monkeypatch.setattr(racing, "WARM_UP", 0.0)
     monkeypatch.setitem(rate.SIDES, "cpu", 128)
-    for module in (rate, heat):
+    for module in (rate, room):
         monkeypatch.setattr(module, "BURST", 2.0)
 
 
 @pytest.fixture
-def cell():
+def case():
     call = Call("self", 1, 2, 64, 64, 128, torch.float32)
-    return Cell("14b", "32x32", 5, "self", call)
+    return Case("14b", "32x32", 5, "self", call)
 
 
 @pytest.fixture
-def run(cell):
-    def run(*backends, progress=None, cells=None, **facts):
+def run(case):
+    def run(*backends, progress=None, cases=None, **facts):
         results = Results("kernels", {})
-        race(cells or [cell], backends, results, progress or Track(), **{"rounds": 3, **facts})
+        race(cases or [case], backends, results, progress or Track(), **{"rounds": 3, **facts})
         return results
 
     return run
@@ -107,12 +107,12 @@ def measure(*arguments, progress=None) -> Results:
     return results
 
 
-def test_cells_are_the_calls_of_wan_2_2():
+def test_cases_are_the_calls_of_wan_2_2():
     clips = [Video(832, 1216, frames) for frames in (25, 49, 81)]
 
-    cells = cells_of(VARIANTS["14b"], clips, torch.bfloat16, "cuda:0")
+    cases = cases_of(VARIANTS["14b"], clips, torch.bfloat16, "cuda:0")
 
-    assert [(c.frames, c.part, c.call.q_len, c.call.kv_len) for c in cells] == [
+    assert [(c.frames, c.part, c.call.q_len, c.call.kv_len) for c in cases] == [
         (25, "self", 27664, 27664),
         (25, "text", 27664, 512),
         (49, "self", 51376, 51376),
@@ -120,24 +120,24 @@ def test_cells_are_the_calls_of_wan_2_2():
         (81, "self", 82992, 82992),
         (81, "text", 82992, 512),
     ]
-    assert {(c.call.heads, c.call.head_dim, c.call.role) for c in cells} == {
+    assert {(c.call.heads, c.call.head_dim, c.call.role) for c in cases} == {
         (40, 128, "self"),
         (40, 128, "text"),
     }
-    assert cells[4].bytes == 4 * 82992 * 40 * 128 * 2
+    assert cases[4].bytes == 4 * 82992 * 40 * 128 * 2
 
 
-def test_inputs_lie_as_the_host_hands_them_over_and_come_from_the_seed(cell):
-    inputs = cell.inputs(seed=3)
+def test_inputs_lie_as_the_host_hands_them_over_and_come_from_the_seed(case):
+    inputs = case.inputs(seed=3)
 
     assert inputs.q.shape == (1, 2, 64, 128)
     assert inputs.q.transpose(1, 2).is_contiguous() and not inputs.q.is_contiguous()
-    assert torch.equal(inputs.v, cell.inputs(seed=3).v)
-    assert not torch.equal(inputs.v, cell.inputs(seed=4).v)
+    assert torch.equal(inputs.v, case.inputs(seed=3).v)
+    assert not torch.equal(inputs.v, case.inputs(seed=4).v)
     assert not torch.equal(inputs.q, inputs.k)
 
 
-def test_each_backend_gets_a_row_with_all_that_was_measured(run, cell):
+def test_each_backend_gets_a_row_with_all_that_was_measured(run, case):
     results = run(FLASH, MATH, settings="tiny")
 
     assert [row.backend for row in results.rows] == ["flash", "math"]
@@ -145,7 +145,7 @@ def test_each_backend_gets_a_row_with_all_that_was_measured(run, cell):
         assert len(row.times) == 3 and min(row.times) > 0 and row.first > 0
         assert row.error < 1e-5 and row.rate > 0 and row.tflops > 0 and row.share > 0
         assert (row.active, row.reason, row.peak_gib) == (row.backend, "", None)
-        assert row.flops == cell.call.flops == 2 * 2 * 64 * 64 * 256
+        assert row.flops == case.call.flops == 2 * 2 * 64 * 64 * 256
         assert row.place == ("kernels", "14b", "32x32", 5, "float32", "self", 2, 64, 64)
         assert row.settings == "tiny"
 
@@ -186,14 +186,18 @@ def test_backend_that_cannot_run_gets_the_reason_and_the_others_go_on(run, bad, 
 def test_backend_that_fails_later_loses_its_times(run):
     track = Track()
 
+    failed = []
+
     def tires(*arguments):
         if any("tires 1/3" in said for said in track.said):
+            failed.append(1)
             raise RuntimeError("enough")
         return right(*arguments)
 
     tired, other = run(backend("tires", tires), FLASH, progress=track).rows
 
     assert (tired.reason, tired.times) == ("RuntimeError: enough", [])
+    assert len(failed) == 1  # it is out of the race
     assert len(other.times) == 3
     assert track.done == pytest.approx(track.total)
 
@@ -226,14 +230,14 @@ class Stopwatch:
 def test_very_short_calls_are_queued_behind_matrix_products(run, monkeypatch):
     watch, led = Stopwatch(), []
     for name, value in (("QUEUES", ("cpu",)), ("SHORT", 1e9), ("LEAD", 5.0)):
-        monkeypatch.setattr(heat, name, value)
-    monkeypatch.setattr(heat, "timer_for", lambda device: watch)
+        monkeypatch.setattr(room, name, value)
+    monkeypatch.setattr(room, "timer_for", lambda device: watch)
     monkeypatch.setattr(rate.Rate, "queue", lambda self, milliseconds: led.append(milliseconds))
 
     (row,) = run(backend("short", right), rounds=3).rows
 
     assert len(row.times) == 3 and led == [5.0] * 3
-    assert 1 < watch.noted[0] <= heat.MOST_QUEUED
+    assert 1 < watch.noted[0] <= room.MOST_QUEUED
 
 
 def test_other_calls_go_behind_calls_of_their_own(run, monkeypatch):
@@ -262,7 +266,7 @@ def test_rate_is_not_measured_between_the_rounds(run, monkeypatch):
 
 
 def test_long_and_slow_calls_are_timed_in_fewer_rounds_and_that_is_said(run, monkeypatch):
-    monkeypatch.setattr(heat, "LONG", 5.0)
+    monkeypatch.setattr(room, "LONG", 5.0)
     track = Track()
 
     results = run(backend("quick", right), backend("slow", slow), rounds=5, progress=track)
@@ -276,22 +280,22 @@ def test_long_and_slow_calls_are_timed_in_fewer_rounds_and_that_is_said(run, mon
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_what_progress_raises_ends_the_race_and_keeps_what_is_there(cell, error):
+def test_what_progress_raises_ends_the_race_and_keeps_what_is_there(case, error):
     results = Results("kernels", {})
 
     with pytest.raises(error):  # after two first calls and three measurements
-        race([cell, cell], [FLASH, MATH], results, Track(5, error), rounds=3)
+        race([case, case], [FLASH, MATH], results, Track(5, error), rounds=3)
 
     flash, math = results.rows
     assert (len(flash.times), len(math.times)) == (1, 2)
     assert (flash.reason, math.reason) == ("", "")
 
 
-def test_row_without_times_says_that_the_benchmark_ended(cell):
+def test_row_without_times_says_that_the_benchmark_ended(case):
     results = Results("kernels", {})
 
     with pytest.raises(KeyboardInterrupt):
-        race([cell], [FLASH, MATH], results, Track(3), rounds=3)
+        race([case], [FLASH, MATH], results, Track(3), rounds=3)
 
     flash, math = results.rows
     assert len(flash.times) == 1
@@ -305,7 +309,7 @@ def test_function_that_chooses_by_itself_shows_what_it_ran(run):
 
 
 def test_tensors_that_do_not_fit_are_a_reason(run, monkeypatch):
-    monkeypatch.setattr(heat, "free_memory", lambda device: 2**16)
+    monkeypatch.setattr(room, "free_memory", lambda device: 2**16)
     track = Track()
 
     results = run(FLASH, MATH, progress=track)
@@ -382,7 +386,7 @@ def test_baseline_is_what_was_asked_else_flash_else_the_first_that_ran(arguments
 
 
 def test_gpu_shows_missing_kernels_but_not_math_nor_torch_s_swaps(make_call, make_environment):
-    found = entrants.everything([make_call()], make_environment(), {})
+    found = contenders.everything([make_call()], make_environment(), {})
 
     names = [backend.name for backend in found]
     assert names[:3] == ["flash", "efficient", "cudnn"]
@@ -558,13 +562,13 @@ def test_command_measures_and_keeps_the_rows(tmp_path, capsys):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_measures_memory_and_agrees_with_itself(monkeypatch):
     monkeypatch.setattr(racing, "WARM_UP", 0.5)
-    for module in (rate, heat):
+    for module in (rate, room):
         monkeypatch.setattr(module, "BURST", 20.0)
     call = Call("self", 1, 8, 4096, 4096, 128, torch.bfloat16, "cuda:0")
     able = [b for b in (FLASH, BACKENDS["efficient"]) if not b.refusals(call, probe())]
     results = [Results("kernels", {}) for _ in range(2)]
     for found in results:
-        race([Cell("14b", "", 0, "self", call)], able, found, Track())
+        race([Case("14b", "", 0, "self", call)], able, found, Track())
 
     for once, again in zip(results[0].rows, results[1].rows, strict=True):
         assert once.peak_gib * 2**30 >= 8 * 4096 * 128 * 2  # the output

@@ -8,18 +8,17 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from wanattn.attention.choose.timer import timer_for
 from wanattn.bench.benchmark import Benchmark
-from wanattn.bench.results import file as files
+from wanattn.bench.results import file
 from wanattn.bench.results.row import Row
 from wanattn.commands import main as cli
 from wanattn.commands.bench import main as command
-from wanattn.commands.bench import progress as keeper
+from wanattn.commands.bench import progress
 from wanattn.commands.console import stoppable
 from wanattn.tests.bench.made import results, row
 
@@ -76,7 +75,7 @@ PRODUCTS = Benchmark("products", "Products of matrices.", add_arguments, multipl
 
 
 @pytest.fixture(autouse=True)
-def depths(monkeypatch):
+def benchmarks(monkeypatch):
     monkeypatch.setitem(command.BENCHMARKS, "products", ("products of matrices", lambda: PRODUCTS))
 
 
@@ -98,7 +97,7 @@ def test_it_measures_saves_and_answers(bench, tmp_path):
 
     assert code == 0
     for path in paths:
-        found = files.read(path)
+        found = file.read(path)
         assert found.finished and found.baseline == "small"
         assert [(made.backend, len(made.times)) for made in found.rows] == [
             ("small", 3),
@@ -115,7 +114,7 @@ def test_it_measures_saves_and_answers(bench, tmp_path):
 def test_repeat_and_against_reach_the_benchmark(bench, tmp_path):
     bench("--repeat", 2, "--against", "large", "--output", tmp_path / "a.json")
 
-    found = files.read(tmp_path / "a.json")
+    found = file.read(tmp_path / "a.json")
     assert [len(made.times) for made in found.rows] == [2, 2]
     assert found.baseline == "large"
 
@@ -134,7 +133,7 @@ def test_an_earlier_file_is_compared(bench, tmp_path):
     made = Row("products", "small", "product", times=[1e6, 1.001e6])
     old = results(made, gpu="RTX 5090")
     old.benchmark = "products"
-    files.write(old, tmp_path / "old.csv")
+    file.write(old, tmp_path / "old.csv")
 
     _, out, _ = bench("--baseline", tmp_path / "old.csv")
 
@@ -157,7 +156,7 @@ def test_an_interrupt_keeps_what_was_measured(bench, tmp_path):
 
     code, out, err = bench("--fail", "interrupt", "--after", 2, "--output", path)
 
-    found = files.read(path)
+    found = file.read(path)
     assert code == 130
     assert [len(made.times) for made in found.rows] == [2, 2] and not found.finished
     assert f"wanattn: stopped, 2 rows kept in {path}" in err
@@ -169,7 +168,7 @@ def test_an_error_in_the_middle_keeps_what_was_measured(bench, tmp_path):
 
     code, out, err = bench("--fail", "error", "--after", 1, "--output", path)
 
-    found = files.read(path)
+    found = file.read(path)
     assert code == 2
     assert [len(made.times) for made in found.rows] == [1, 1] and not found.finished
     assert f"wanattn: the matrix is gone, 2 rows kept in {path}" in err
@@ -182,7 +181,7 @@ def test_a_bug_keeps_and_shows_what_was_measured_and_says_where_it_is(bench, tmp
 
     assert code == 2 and "| product | small " in out and "Traceback" not in err
     assert re.search(r"ZeroDivisionError: a bug \(test_main.py, line \d+\); please", err)
-    assert [len(made.times) for made in files.read(tmp_path / "a.csv").rows] == [2, 2]
+    assert [len(made.times) for made in file.read(tmp_path / "a.csv").rows] == [2, 2]
 
 
 def test_what_an_earlier_run_could_not_put_in_place_is_not_lost(bench, tmp_path):
@@ -240,12 +239,12 @@ def test_reasons_of_a_benchmark_that_ended_early_leave_the_older_file(tmp_path):
     path.write_text("older")
     found = results(row("flash", reason="not timed"), finished=False)
 
-    keeper.SavedProgress(found, [path]).save()
+    progress.SavedProgress(found, [path]).save()
     assert path.read_text() == "older"
 
     found.finished = True
-    keeper.SavedProgress(found, [path]).save()
-    assert files.read(path).rows[0].reason == "not timed"
+    progress.SavedProgress(found, [path]).save()
+    assert file.read(path).rows[0].reason == "not timed"
 
 
 def test_a_package_missing_in_the_middle_is_named_with_its_pip_line(bench):
@@ -258,9 +257,9 @@ def test_a_package_missing_in_the_middle_is_named_with_its_pip_line(bench):
 
 def test_rows_are_saved_while_it_runs(bench, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(keeper, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
     monkeypatch.setattr(
-        keeper.file, "write", lambda found, path: seen.append(len(found.rows[0].times))
+        progress.file, "write", lambda found, path: seen.append(len(found.rows[0].times))
     )
 
     bench("--output", tmp_path / "a.csv", "--repeat", 2)
@@ -272,7 +271,7 @@ def test_a_disk_that_fills_up_still_shows_the_table(bench, tmp_path, monkeypatch
     def full(found, path):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(keeper.file, "write", full)
+    monkeypatch.setattr(progress.file, "write", full)
 
     code, out, err = bench("--output", tmp_path / "a.csv")
 
@@ -309,7 +308,7 @@ def test_what_would_spoil_the_end_is_said_before_the_beginning(
     monkeypatch.chdir(tmp_path)
     foreign(tmp_path / "foreign.csv")
     (tmp_path / "folder.csv").mkdir()
-    files.write(results(row("flash", 4.0)), tmp_path / "old.csv")
+    file.write(results(row("flash", 4.0)), tmp_path / "old.csv")
     monkeypatch.setitem(FAILURES, "error", AssertionError("it was measured"))
 
     code, out, err = bench(*arguments, "--fail", "error", "--after", 0)
@@ -344,7 +343,7 @@ def test_an_interrupt_after_the_measurements_costs_none_of_the_results(
 
     code, out, _ = bench("--plot", tmp_path / "a.html", "--output", tmp_path / "a.csv")
 
-    assert code == 0 and "Stay with small" in out and files.read(tmp_path / "a.csv").finished
+    assert code == 0 and "Stay with small" in out and file.read(tmp_path / "a.csv").finished
 
 
 @pytest.mark.parametrize(
@@ -374,7 +373,7 @@ def test_without_a_name_it_is_the_kernels(monkeypatch, capfd):
     assert capfd.readouterr().out.count("Stay with small") == 2
 
 
-def test_help_lists_the_depths_and_loads_none(monkeypatch, capfd):
+def test_help_lists_the_benchmarks_and_loads_none(monkeypatch, capfd):
     for name in command.BENCHMARKS:
         monkeypatch.setitem(command.BENCHMARKS, name, ("what it does", None))
 
@@ -383,9 +382,18 @@ def test_help_lists_the_depths_and_loads_none(monkeypatch, capfd):
     assert all(f"  {name}" in out for name in ("kernels", "model", "workflow"))
 
 
-def test_an_unknown_depth_is_a_sentence(capfd):
+def test_an_unknown_benchmark_is_a_sentence(capfd):
     assert cli.main(["bench", "nodes"]) == 2
     assert "benchmark 'nodes', needs one of kernels, model, workflow" in capfd.readouterr().err
+
+
+def test_the_entry_point_names_the_benchmark():
+    pytest.importorskip("aiohttp", reason="aiohttp not installed")
+    from wanattn.commands.bench.workflow.command import BENCHMARK
+
+    assert BENCHMARK.name == "workflow"
+    line = 'workflow = "wanattn.commands.bench.workflow.command:BENCHMARK"'
+    assert line in (ROOT / "pyproject.toml").read_text()
 
 
 def test_without_the_repository_it_says_how_to_get_it(monkeypatch, capfd):
@@ -400,23 +408,62 @@ def test_without_the_repository_it_says_how_to_get_it(monkeypatch, capfd):
     assert f'Repository = "{command.REPOSITORY}"' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_the_kernels_load_nothing_of_the_repository(tmp_path):
-    script = LOADED.format(str(ROOT / "__init__.py")) + (
-        "from pack.commands.bench import main as command; command.load('kernels');"
-        "denied = ('pack.commands.bench.workflow', 'pack.commands.bench.model', 'matplotlib', 'aiohttp', 'diffusers');"
-        "sys.exit(any(name.startswith(denied) for name in sys.modules))"
-    )
+signals = pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+again = pytest.mark.parametrize("times", [1, 2], ids=["once", "again at once"])
 
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path)
 
-    assert done.returncode == 0
+@pytest.fixture
+def hearing():
+    """What starts the tests may have it ignore signals."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.SIG_DFL for name in names}
+    before = {number: signal.signal(number, handler) for number, handler in before.items()}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another signal there")
-@pytest.mark.parametrize("times", [1, 2], ids=["once", "again at once"])
-@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_ends_the_real_command_with_the_rows_kept(tmp_path, sent, times):
-    script = HEARING + LOADED.format(str(ROOT / "__init__.py")) + "sys.exit(pack.main())"
+@signals
+@again
+def test_a_signal_ends_a_benchmark_with_the_rows_kept(
+    bench, tmp_path, monkeypatch, hearing, name, times
+):
+    """The second one comes while the rows are being saved."""
+    number = getattr(signal, name)
+    write = file.write
+
+    def slow(found, path):
+        if times == 2:
+            signal.raise_signal(number)
+        write(found, path)
+
+    monkeypatch.setattr(progress.file, "write", slow)
+
+    def measure(options, found, shown):
+        multiply(options, found, shown)
+        signal.raise_signal(number)
+        raise AssertionError("nobody heard it")
+
+    stopping = dataclasses.replace(PRODUCTS, measure=measure)
+    monkeypatch.setitem(command.BENCHMARKS, "products", ("", lambda: stopping))
+
+    code, out, err = bench("--output", tmp_path / "a.csv")
+
+    assert code == 130 and "Stopped early" in out
+    assert f"wanattn: stopped, 2 rows kept in {tmp_path / 'a.csv'}" in err
+    assert [len(made.times) for made in file.read(tmp_path / "a.csv").rows] == [3, 3]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another signal there")
+def test_ctrl_c_ends_the_real_command_which_loaded_nothing_that_it_does_not_need(tmp_path):
+    script = HEARING + LOADED.format(str(ROOT / "__init__.py"))
+    script += """
+code = pack.main()
+denied = ("pack.commands.bench.workflow", "pack.commands.bench.model", "matplotlib", "aiohttp", "diffusers")
+sys.exit(", ".join(name for name in sys.modules if name.startswith(denied)) or code)
+"""
     arguments = "bench kernels --device cpu --size 64x64 --frames 5 --roles self --backends flash"
     arguments += " --repeat 100000000 --output a.csv"
     running = subprocess.Popen(
@@ -428,14 +475,12 @@ def test_a_signal_ends_the_real_command_with_the_rows_kept(tmp_path, sent, times
     seen = b""
     while not re.search(rb"flash \d+/", seen) and running.poll() is None:
         seen += running.stderr.read(20)
-    for _ in range(times):
-        running.send_signal(getattr(signal, sent))
-        time.sleep(0.004)
+    running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
 
-    assert running.returncode == 130 or times == 2, err  # the second may come when all is done
+    assert running.returncode == 130, err
     assert b"wanattn: stopped, 1 row kept in a.csv" in err and b"Stopped early" in out
-    assert len(files.read(tmp_path / "a.csv").rows[0].times) >= 1
+    assert len(file.read(tmp_path / "a.csv").rows[0].times) >= 1
 
 
 def test_ctrl_c_while_the_command_loads_is_no_traceback():

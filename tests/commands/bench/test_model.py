@@ -8,9 +8,10 @@ from collections import Counter
 import pytest
 import torch
 from wanattn.attention.backends import BACKENDS, Backend, register
+from wanattn.attention.choose.timings import parse
 from wanattn.attention.wan import Variant, Video
 from wanattn.bench.results.row import Results
-from wanattn.commands.bench.model.entrant import described
+from wanattn.commands.bench.model.contender import described
 from wanattn.commands.bench.model.race import Race, forward, random_inputs
 from wanattn.commands.bench.model.shape import Shape
 
@@ -58,7 +59,7 @@ def named():
     BACKENDS.update(before)
 
 
-def contest(denoiser, backends, clips=(CLIP,), steps=None, rounds=2):
+def race(denoiser, backends, clips=(CLIP,), steps=None, rounds=2):
     results = Results("model", {}, baseline=backends[0])
     Race(denoiser, backends, results, steps or Steps(), rounds).run(clips)
     return results
@@ -67,9 +68,7 @@ def contest(denoiser, backends, clips=(CLIP,), steps=None, rounds=2):
 def test_each_backend_gets_a_row_with_what_it_took(denoiser):
     steps = Steps()
 
-    results = contest(
-        denoiser, ["host", "flash", "cudnn", "math", "auto", "unpatched"], steps=steps
-    )
+    results = race(denoiser, ["host", "flash", "cudnn", "math", "auto", "unpatched"], steps=steps)
 
     rows = {row.backend: row for row in results.rows}
     assert list(rows) == ["host", "flash", "cudnn", "math", "auto", "unpatched"]
@@ -88,15 +87,24 @@ def test_each_backend_gets_a_row_with_what_it_took(denoiser):
 
 
 def test_a_row_says_what_was_measured(denoiser):
-    row = contest(denoiser, ["flash"]).rows[0]
+    row = race(denoiser, ["flash"]).rows[0]
 
     facts = (row.part, row.model, row.size, row.frames, row.dtype, row.heads, row.q_len)
     assert facts == ("forward", "tiny", "64x48", 5, "float32", 2, 24)
     assert row.peak_gib is None and row.kv_len is None
 
 
+def test_auto_measures_anew_and_keeps_what_it_found(denoiser, empty_cache):
+    found = []
+    for _ in range(2):
+        assert race(denoiser, ["auto"]).rows[0].tuning > 0
+        found.append(empty_cache.read_text())
+
+    assert len(*parse(found[1]).values()) == 2 and found[0] != found[1]
+
+
 def test_what_auto_found_is_a_note(denoiser):
-    notes = contest(denoiser, ["host", "auto"]).notes
+    notes = race(denoiser, ["host", "auto"]).notes
 
     assert [note.partition(":")[0] for note in notes] == ["auto", "auto"]
     assert "self 24: " in notes[0] and "text 24 x 512: " in notes[1] and "math" in notes[0]
@@ -105,13 +113,13 @@ def test_what_auto_found_is_a_note(denoiser):
 def test_backends_take_turns_and_each_round_begins_with_another(denoiser):
     steps = Steps()
 
-    contest(denoiser, ["host", "flash", "math"], steps=steps)
+    race(denoiser, ["host", "flash", "math"], steps=steps)
 
     assert steps.told == ["host", "flash", "math"] * 2 + ["flash", "math", "host"]
 
 
 def test_sizes_follow_each_other(denoiser):
-    rows = contest(denoiser, ["flash", "math"], [CLIP, Video(64, 48, 9)]).rows
+    rows = race(denoiser, ["flash", "math"], [CLIP, Video(64, 48, 9)]).rows
 
     assert [(row.frames, row.backend, row.q_len) for row in rows] == [
         (5, "flash", 24),
@@ -137,7 +145,7 @@ def test_a_kernel_that_breaks_leaves_its_reason_and_no_time_of_another(denoiser,
 
     named("broken", run)
 
-    host, broken, math_ = contest(denoiser, ["host", "broken", "math"]).rows
+    host, broken, math_ = race(denoiser, ["host", "broken", "math"]).rows
 
     assert broken.times == [] and broken.error is None
     assert broken.reason == "self calls ran on flash: RuntimeError: no kernel image"
@@ -147,7 +155,7 @@ def test_a_kernel_that_breaks_leaves_its_reason_and_no_time_of_another(denoiser,
 def test_calls_to_text_that_went_elsewhere_are_told(denoiser, named):
     named("selfish", refusals=lambda call, _: [] if call.role == "self" else ["short keys"])
 
-    results = contest(denoiser, ["host", "selfish"])
+    results = race(denoiser, ["host", "selfish"])
 
     assert results.rows[1].active == "self selfish, text flash"
     assert len(results.rows[1].times) == 2
@@ -155,17 +163,19 @@ def test_calls_to_text_that_went_elsewhere_are_told(denoiser, named):
 
 
 class Failing:
-    """A denoiser that runs out of memory in one entrant's forward number `at`, 0 for before the first."""
+    """A denoiser that runs out of memory in one contender's forward number `at`, 0 for before the first."""
 
     def __init__(self, denoiser, backend, at):
         self.shape, self.dtype, self.device = denoiser.shape, denoiser.dtype, denoiser.device
         self.source, self._denoiser, self._backend, self._left = "", denoiser, backend, at
 
-    def entrant(self, backend):
-        entrant = self._denoiser.entrant(backend)
+    def contender(self, backend):
+        contender = self._denoiser.contender(backend)
         if backend == self._backend and not self._left:
             raise torch.OutOfMemoryError(FULL)
-        return dataclasses.replace(entrant, run=self._run) if backend == self._backend else entrant
+        return (
+            dataclasses.replace(contender, run=self._run) if backend == self._backend else contender
+        )
 
     def _run(self, latent, text):
         self._left -= 1
@@ -178,7 +188,7 @@ class Failing:
 def test_want_of_memory_takes_one_backend_out(denoiser, at):
     steps = Steps()
 
-    results = contest(Failing(denoiser, "math", at), ["host", "math", "flash"], steps=steps)
+    results = race(Failing(denoiser, "math", at), ["host", "math", "flash"], steps=steps)
 
     host, out, flash = results.rows
     assert out.reason == f"OutOfMemoryError: {FULL}"
@@ -190,9 +200,9 @@ def test_want_of_memory_takes_one_backend_out(denoiser, at):
 def test_the_seed_decides_weights_and_inputs(denoiser):
     def output(seed, weights):
         made = DiffusersDenoiser(TINY, torch.float32, CPU, weights)
-        return forward(made.entrant("unpatched"), random_inputs(made, CLIP, seed))[0]
+        return forward(made.contender("unpatched"), random_inputs(made, CLIP, seed))[0]
 
-    same = forward(denoiser.entrant("unpatched"), random_inputs(denoiser, CLIP, 0))[0]
+    same = forward(denoiser.contender("unpatched"), random_inputs(denoiser, CLIP, 0))[0]
     assert torch.equal(output(0, 0), same)
     assert same.isfinite().all() and same.std() > 0.01
     assert not torch.equal(output(1, 0), same)
@@ -210,7 +220,7 @@ def test_diffusers_model_is_built_as_a_checkpoint_is_loaded():
     assert kinds["condition_embedder.time_embedder.linear_1.weight"] == torch.float32
     assert torch.get_default_dtype() == torch.float32
     made = DiffusersDenoiser(TINY, torch.bfloat16, CPU, seed=0)
-    assert forward(made.entrant("flash"), random_inputs(made, CLIP, 0))[0].isfinite().all()
+    assert forward(made.contender("flash"), random_inputs(made, CLIP, 0))[0].isfinite().all()
 
 
 def test_what_ran_is_told_by_role_where_roles_differ():

@@ -14,7 +14,7 @@ from wanattn.attention.wan import Variant, Video
 from wanattn.bench.results.row import Results
 from wanattn.commands import main as cli
 from wanattn.commands.bench import main as command
-from wanattn.commands.bench.model import command as depth
+from wanattn.commands.bench.model import command as model
 from wanattn.commands.bench.model.shape import SHAPES, Shape
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers not installed")
@@ -35,7 +35,7 @@ class Quiet:
 
 
 def options_of(*arguments):
-    return command.parser_of(depth.BENCHMARK).parse_args(arguments)
+    return command.parser_of(model.BENCHMARK).parse_args(arguments)
 
 
 @pytest.mark.parametrize(("name", "billions"), [("14b", 14.3), ("5b", 5.0)])
@@ -55,43 +55,43 @@ def test_sizes_are_those_of_the_real_models(name, billions):
 
 def test_too_little_memory_says_how_many_blocks_fit(monkeypatch, make_environment):
     free = 20 * 2**30
-    monkeypatch.setattr(depth, "probe", lambda: make_environment(free_memory=lambda device: free))
+    monkeypatch.setattr(model, "probe", lambda: make_environment(free_memory=lambda device: free))
     clip, dtype = Video(832, 1216, 25), torch.bfloat16
 
     with pytest.raises(ValueError) as error:
-        depth.require_memory(SHAPES["14b"], clip, dtype, torch.device("cuda"))
+        model.require_memory(SHAPES["14b"], clip, dtype, torch.device("cuda"))
 
     sentence, _, layers = str(error.value).rpartition("use --layers ")
     assert sentence == (
         "14b in bfloat16 at 832x1216, 25 frames, needs about 29.2 GiB, 20.0 GiB free on cuda; "
     )
-    fits = depth.with_layers(SHAPES["14b"], int(layers))
+    fits = model.with_layers(SHAPES["14b"], int(layers))
     assert fits.bytes_for(clip, dtype) <= free
-    assert depth.with_layers(SHAPES["14b"], int(layers) + 1).bytes_for(clip, dtype) > free
+    assert model.with_layers(SHAPES["14b"], int(layers) + 1).bytes_for(clip, dtype) > free
 
 
 def test_defaults_on_a_gpu_and_on_a_cpu():
-    shape, dtype, clips = depth.chosen(options_of(), torch.device("cuda"))
+    shape, dtype, clips = model.chosen(options_of(), torch.device("cuda"))
     assert (shape, dtype) == (SHAPES["14b"], torch.bfloat16)
     assert [(clip.size, clip.frames) for clip in clips] == [
         ("832x1216", 25),
         ("832x1216", 49),
         ("832x1216", 81),
     ]
-    shape, dtype, clips = depth.chosen(options_of("--frames", "9,5"), CPU)
+    shape, dtype, clips = model.chosen(options_of("--frames", "9,5"), CPU)
     assert (shape.name, dtype) == ("5b (1 of 30 blocks)", torch.float32)
     assert [(clip.size, clip.frames) for clip in clips] == [("128x128", 5), ("128x128", 9)]
 
 
 def test_every_exact_backend_that_can_run_takes_part(make_call, make_environment, monkeypatch):
-    monkeypatch.setattr(depth, "probe", make_environment)
+    monkeypatch.setattr(model, "probe", make_environment)
 
-    names = depth.entrants(options_of(), make_call())
+    names = model.contenders(options_of(), make_call())
     assert names[0] == "host" and names[-1] == "auto"
     assert {"flash", "efficient", "cudnn"} <= set(names) and "math" not in names
-    assert depth.entrants(options_of("--backends", "auto,math"), make_call()) == ["auto", "math"]
+    assert model.contenders(options_of("--backends", "auto,math"), make_call()) == ["auto", "math"]
     against = options_of("--backends", "auto,host", "--against", "flash")
-    assert depth.entrants(against, make_call()) == ["flash", "auto", "host"]
+    assert model.contenders(against, make_call()) == ["flash", "auto", "host"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_command_measures_diffusers_model_on_request(small, capsys):
 def test_the_note_about_a_cpu_names_only_what_was_not_asked_for(small):
     results = Results("model", {})
     tiny = ["--size", "64x64", "--frames", "1", "--backends", "host", "--repeat", "2"]
-    depth.measure(options_of("--diffusers", "--device", "cpu", *tiny), results, Quiet())
+    model.measure(options_of("--diffusers", "--device", "cpu", *tiny), results, Quiet())
 
     (note,) = [note for note in results.notes if "on a CPU" in note]
     assert note.startswith("on a CPU the default is --model 5b --layers 1: enough to see")
@@ -168,27 +168,27 @@ def test_nothing_is_said_of_defaults_where_all_was_asked_for(small):
     results = Results("model", {})
     asked = ["--model", "5b", "--layers", "1", "--size", "64x64", "--frames", "1"]
     more = ["--backends", "host", "--repeat", "2", "--diffusers", "--device", "cpu"]
-    depth.measure(options_of(*asked, *more), results, Quiet())
+    model.measure(options_of(*asked, *more), results, Quiet())
 
     assert not any("on a CPU" in note for note in results.notes)
 
 
 def test_without_any_comfyui_diffusers_stands_in_and_says_so(small, monkeypatch):
-    monkeypatch.setattr(depth, "find_host", lambda folder: None)
+    monkeypatch.setattr(model, "find_host", lambda folder: None)
     results = Results("model", {})
 
-    depth.measure(options_of("--device", "cpu", "--repeat", "2"), results, Quiet())
+    model.measure(options_of("--device", "cpu", "--repeat", "2"), results, Quiet())
 
     assert "diffusers' model was measured: no ComfyUI was found" in results.notes
     assert len(results.rows) == 3
 
 
 def test_without_comfyui_and_diffusers_it_says_how_to_get_them(monkeypatch):
-    monkeypatch.setattr(depth, "find_host", lambda folder: None)
+    monkeypatch.setattr(model, "find_host", lambda folder: None)
     monkeypatch.setitem(sys.modules, "diffusers", None)
 
     with pytest.raises(RuntimeError) as error:
-        depth.measure(options_of("--device", "cpu"), Results("model", {}), Quiet())
+        model.measure(options_of("--device", "cpu"), Results("model", {}), Quiet())
 
     words = str(error.value)
     assert words.startswith("no ComfyUI was found; diffusers does not load (")
@@ -201,18 +201,16 @@ spec = importlib.util.spec_from_file_location("wanattn", sys.argv.pop(1))
 sys.modules["wanattn"] = pack = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pack)
 """
-COMMAND = f"""{LOAD}
-from wanattn.commands import main as cli
-sys.exit(cli.main(["bench", "model", *sys.argv[1:]]))
-"""
-CHOOSE = f"""{LOAD}
+TRIED = f"""{LOAD}
 import torch
 from wanattn.bench.results import row
+from wanattn.commands import main as cli
 from wanattn.commands.bench import main as command
-from wanattn.commands.bench.model import command as depth
+from wanattn.commands.bench.model import command as model
+print(cli.main(["bench", "model", "--device", "cpu", "--comfyui", "."]))
 before, results = sys.path[:], row.Results("model", {{}})
-options = command.parser_of(depth.BENCHMARK).parse_args([])
-print(depth.source(options, torch.device("cpu"), results).__name__)
+options = command.parser_of(model.BENCHMARK).parse_args([])
+print(model.source(options, torch.device("cpu"), results).__name__)
 print(results.notes, results.environment, sys.path == before)
 """
 
@@ -226,31 +224,22 @@ def broken_comfyui(folder):
     return folder
 
 
-def run_beside(folder, script, *arguments):
-    command = [sys.executable, "-c", script, str(ROOT / "__init__.py"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
-
-
 REASON = (
     "ComfyUI 0.99.0 does not load in this Python (ModuleNotFoundError: "
     "No module named 'comfy_of_nobody'); run wanattn with ComfyUI's own Python"
 )
 
 
-def test_a_comfyui_that_does_not_load_is_an_error_when_it_was_named(tmp_path):
+def test_a_comfyui_that_does_not_load_is_an_error_if_it_was_named_and_else_gives_way(tmp_path):
+    """To diffusers. It is found in the folder that the command is started in."""
     folder = broken_comfyui(tmp_path / "ComfyUI")
+    command = [sys.executable, "-c", TRIED, str(ROOT / "__init__.py")]
 
-    done = run_beside(tmp_path, COMMAND, "--device", "cpu", "--comfyui", str(folder))
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"wanattn: {REASON}" in done.stderr
+    code, name, facts = done.stdout.splitlines()
+    assert code == "2" and f"wanattn: {REASON}\n" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_a_comfyui_that_was_only_found_gives_way_to_diffusers(tmp_path):
-    done = run_beside(broken_comfyui(tmp_path / "ComfyUI"), CHOOSE)
-
-    name, facts = done.stdout.splitlines()
-    assert name == "DiffusersDenoiser"
     notes = [f"diffusers' model was measured: {REASON}"]
+    assert name == "DiffusersDenoiser"
     assert facts == f"{notes} {{'diffusers': '{diffusers.__version__}'}} True"

@@ -101,3 +101,34 @@ def test_any_model_is_run_if_asked():
     server = Scripted(SDXL)
     assert run(server, plain(), any_model=True).duration == 9.0
     assert not server.withdrawn
+
+
+class Late(Scripted):
+    """A run that ends between two polls: its record is there before what was sent of it is read."""
+
+    def __init__(self, *models, lost=False):
+        super().__init__(*models)
+        self._lost = lost
+
+    def _script(self, prompt):
+        start, *rest = super()._script(prompt)
+        yield start
+        yield None
+        if not self._lost:
+            yield self._own("executing", node="1")
+            yield from rest
+
+
+def test_a_run_that_ends_between_two_polls_is_heard_out():
+    server = Late(WAN)
+    trial = run(server, plain())
+
+    assert trial.end == "execution_success" and trial.duration == 9.0
+    assert trial.payloads and trial.whole and set(trial.seconds) == {"1", "4"}
+    assert not server.withdrawn
+
+
+def test_a_run_whose_events_never_come_goes_by_the_record():
+    trial = run(Late(WAN, lost=True), plain())
+
+    assert trial.duration == 9.0 and not trial.whole and not trial.seconds

@@ -2,7 +2,7 @@
 
 import pytest
 from wanattn.bench.results.row import Results
-from wanattn.commands.bench.workflow.rows import Sheet
+from wanattn.commands.bench.workflow.rows import Rows
 from wanattn.commands.bench.workflow.runs import Reuse
 from wanattn.commands.bench.workflow.trial import Trial
 from wanattn.tests.commands.bench.workflow.flows import plain
@@ -36,9 +36,9 @@ def finished(seconds, sampling, totals=None, peak=3.5):
     return trial
 
 
-def sheet_of(results, prompt=None):
+def rows_of(results, prompt=None):
     labels = {"host": "a", "auto": "b"}
-    return Sheet(results, "flow", prompt or plain(), ["4"], labels)
+    return Rows(results, "flow", prompt or plain(), ["4"], labels)
 
 
 class TestTrial:
@@ -117,9 +117,9 @@ class TestTrial:
 class TestSheet:
     def test_keeps_the_first_run_apart(self):
         results = Results("workflow", {})
-        sheet = sheet_of(results)
+        rows = rows_of(results)
         for number, seconds in enumerate((9.0, 2.0, 3.0)):
-            sheet.add("host", finished(seconds, seconds - 1), number)
+            rows.add("host", finished(seconds, seconds - 1), number)
 
         whole, sampler = results.rows[:2]
         assert (whole.part, whole.first, whole.times) == ("run", 9000.0, [2000.0, 3000.0])
@@ -129,10 +129,10 @@ class TestSheet:
 
     def test_keeps_the_highest_peak_of_all_runs(self):
         results = Results("workflow", {})
-        sheet = sheet_of(results)
+        rows = rows_of(results)
         for number, peak in enumerate((2.0, 4.5, None, 3.5)):
-            sheet.add("host", finished(2.0, 1.0, peak=peak), number)
-        sheet.add("auto", finished(2.0, 1.0, peak=None), 0)
+            rows.add("host", finished(2.0, 1.0, peak=peak), number)
+        rows.add("auto", finished(2.0, 1.0, peak=None), 0)
 
         peaks = {(row.backend, row.part): row.peak_gib for row in results.rows}
         assert peaks["host", "run"] == peaks["host", "KSampler 4"] == 4.5
@@ -140,12 +140,12 @@ class TestSheet:
 
     def test_shows_samplers_and_what_takes_long_for_every_setting(self):
         results = Results("workflow", {})
-        sheet = sheet_of(results)
+        rows = rows_of(results)
         for number in (0, 1):
-            sheet.add("host", finished(10.0, 9.95), number)
+            rows.add("host", finished(10.0, 9.95), number)
         assert [row.part for row in results.rows] == ["run", "KSampler 4"]
         for number in (0, 1):
-            sheet.add("auto", finished(10.0, 9.0), number)
+            rows.add("auto", finished(10.0, 9.0), number)
 
         assert {(row.backend, row.part) for row in results.rows} == {
             (backend, part)
@@ -155,7 +155,7 @@ class TestSheet:
 
     def test_takes_the_report_of_each_run_along(self):
         results = Results("workflow", {})
-        sheet_of(results).add("auto", finished(2.0, 1.0, {"flash": 2, "math": 9}), 1)
+        rows_of(results).add("auto", finished(2.0, 1.0, {"flash": 2, "math": 9}), 1)
 
         (kept,) = results.diagnostics
         assert (kept["settings"], kept["backend"], kept["run"], kept["node"]) == (
@@ -171,16 +171,16 @@ class TestSheet:
         results = Results("workflow", {})
         trial = finished(2.0, 1.0)
         trial.whole = False
-        sheet_of(results).add("host", trial, 1)
+        rows_of(results).add("host", trial, 1)
 
         assert [row.part for row in results.rows] == ["run"]
 
     def test_says_when_a_run_could_not_use_the_cache(self):
         results = Results("workflow", {})
-        sheet, late = sheet_of(results), finished(5.0, 1.0)
+        rows, late = rows_of(results), finished(5.0, 1.0)
         late.seconds["1"] = 3.0
-        sheet.add("host", finished(2.0, 1.0), 1)
-        sheet.add("host", late, 2)
+        rows.add("host", finished(2.0, 1.0), 1)
+        rows.add("host", late, 2)
 
         (note,) = results.notes
         assert "Run 2 of host" in note and "UNETLoader 1" in note
@@ -188,10 +188,10 @@ class TestSheet:
     @pytest.mark.parametrize("measured", [False, True])
     def test_keeps_what_was_measured_before_a_failure(self, measured):
         results = Results("workflow", {})
-        sheet = sheet_of(results)
+        rows = rows_of(results)
         if measured:
-            sheet.add("auto", finished(2.0, 1.0), 1)
-        sheet.fail("auto", "KSampler 4 ran out of memory")
+            rows.add("auto", finished(2.0, 1.0), 1)
+        rows.fail("auto", "KSampler 4 ran out of memory")
 
         row = results.rows[0]
         assert row.times == ([2000.0] if measured else [])

@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from wanattn.bench.race.turns import turns
+from wanattn.attention.choose.turns import rounds, turns
 
 
 def test_two_take_turns():
@@ -30,3 +30,18 @@ def test_each_comes_first_and_after_every_other_one_equally_often(count):
 
 def test_nobody_takes_no_turn():
     assert turns([], 4) == []
+
+
+def test_rounds_go_on_without_those_who_left_until_nobody_is_there():
+    racing = ["a", "b", "c"]
+    seen = []
+    for number, name in rounds(lambda number: racing[:] if number < 3 else [], 9):
+        seen.append(f"{name}{number}")
+        if name == "b":
+            racing.remove(name)
+
+    assert seen == ["a0", "b0", "c0", "c1", "a1", "a2", "c2"]
+
+
+def test_rounds_are_so_many_at_most():
+    assert [number for number, _ in rounds(lambda number: "ab", 2)] == [0, 0, 1, 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....bench.benchmark import Progress
 
 
-class Pace:
+class RunProgress:
     """Takes it that a run has as many steps as the one before, and in the first one that all samplers have as many."""
 
     def __init__(self, progress: Progress) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,3 +18,16 @@ def turns(items: Sequence[T], number: int) -> list[T]:
     order = [items[(step + number) % count] for step in zigzag]
     mirrored = count % 2 and number // count % 2
     return order[::-1] if mirrored else order
+
+
+def rounds(racing: Callable[[int], Sequence[T]], most: int) -> Iterator[tuple[int, T]]:
+    """The number of each round with each of its contestants, in turn.
+
+    `racing(number)` gives those who take part in a round; nobody ends it all.
+    """
+    for number in range(most):
+        contestants = racing(number)
+        if not contestants:
+            return
+        for one in turns(contestants, number):
+            yield number, one

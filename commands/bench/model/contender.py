@@ -9,8 +9,7 @@ from typing import Protocol
 
 import torch
 
-from ....attention.choose.timings import Timings
-from ....attention.environment import probe
+from ....attention.choose.timings import Timings, own_timings
 from ....attention.record.recorder import Recorder
 from ....attention.run.dispatch import Dispatcher
 from .shape import Shape
@@ -19,7 +18,7 @@ UNPATCHED = "unpatched"  # the model without anything of this pack; `host` is th
 
 
 @dataclass(frozen=True, slots=True)
-class Entrant:
+class Contender:
     """`run` takes a latent and a text and gives what the denoiser makes of them."""
 
     backend: str
@@ -58,7 +57,7 @@ class Denoiser(Protocol):
     device: torch.device
     source: str
 
-    def entrant(self, backend: str) -> Entrant: ...
+    def contender(self, backend: str) -> Contender: ...
 
 
 def described(ran: dict[str, Counter[str]]) -> str:
@@ -75,9 +74,9 @@ def _counted(counts: Counter[str]) -> list[str]:
     return [f"{name} {calls}" for name, calls in counts.most_common()]
 
 
-def nothing_known(device: torch.device) -> Callable[[str], Timings]:
-    """So that `auto` measures here, and leaves the user's own timings alone."""
-    timings = Timings(None, probe().machine(str(device)))
+def measured_anew(device: torch.device) -> Callable[[str], Timings]:
+    """So that `auto` measures here whatever it knows, and leaves the timings in ComfyUI's folder alone."""
+    timings = own_timings(str(device), forget=True)
     return lambda _: timings
 
 

@@ -8,6 +8,7 @@ from ...attention.backends import BACKENDS, Backend
 from ...attention.call import Call
 from ...attention.environment import Environment
 from ...attention.record.record import SWAPPED
+from ..lists import require_known
 
 HOST_NAMES = ("host", "sub_quad", "split")
 LEFT_OUT = "ComfyUI's own attention was left out"
@@ -43,7 +44,5 @@ def named(names: Sequence[str], functions: Mapping[str, Backend]) -> list[Backen
             raise ValueError(
                 f"backend '{name}' is ComfyUI's, and no ComfyUI was found; name its folder with --comfyui"
             )
-        if name not in known:
-            choices = ", ".join(dict.fromkeys([*BACKENDS, *HOST_NAMES]))
-            raise ValueError(f"unknown backend '{name}'; expected one of {choices}")
+    require_known(names, [*BACKENDS, *HOST_NAMES, *functions])
     return [known[name] for name in dict.fromkeys(names)]
