@@ -9,7 +9,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from ..call import Call
 from .record import Record, Sighting
 from .stopwatch import Stopwatch
 
@@ -49,6 +51,15 @@ class Run:
         return [round(end - start, 4) for start, end in itertools.pairwise(edges)]
 
 
+class Row(NamedTuple):
+    """What the calls of one row of a report share."""
+
+    call: Call
+    requested: str
+    active: str
+    via: str = ""
+
+
 @dataclass(slots=True)
 class Tally:
     """Calls of one row: same facts, same request, same backend."""
@@ -83,7 +94,7 @@ class Snapshot:
 
     runs: tuple[Run, ...]
     calls: tuple[tuple[int, Record], ...]  # run number, call
-    rows: dict[tuple, Tally]
+    rows: dict[Row, Tally]
     dropped: int
 
     @property
@@ -108,7 +119,7 @@ class Recorder:
         self.job = job
         self.runs: list[Run] = []
         self._calls: deque[tuple[int, Record]] = deque()
-        self._dropped_rows: dict[tuple, Tally] = {}
+        self._dropped_rows: dict[Row, Tally] = {}
         self._dropped = 0
 
     @property
@@ -175,8 +186,8 @@ class Recorder:
             return Snapshot(runs, tuple(self._calls), rows, self._dropped)
 
 
-def _tally(rows: dict[tuple, Tally], record: Record) -> Tally:
-    key = (record.call, record.requested, record.active, record.via)
+def _tally(rows: dict[Row, Tally], record: Record) -> Tally:
+    key = Row(record.call, record.requested, record.active, record.via)
     tally = rows.setdefault(key, Tally())
     tally.add(record)
     return tally

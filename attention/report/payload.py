@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
-from ..record.recorder import Run, Snapshot, Tally
+from ..record.recorder import Row, Run, Snapshot, Tally
 
 SCHEMA = 1
 
@@ -86,7 +86,7 @@ def _run(run: Run) -> dict:
     }
 
 
-def _row(key: tuple, tally: Tally) -> dict:
+def _row(key: Row, tally: Tally) -> dict:
     call, requested, active, via = key
     median = statistics.median(tally.times) if tally.times else None
     return {
@@ -124,7 +124,7 @@ def _grid(snapshot: Snapshot, index: dict[tuple, int]) -> list[dict]:
     for run, record in snapshot.calls:
         if run != newest or record.step is None or record.block is None:
             continue
-        row = index[record.call, record.requested, record.active, record.via]
+        row = index[Row(record.call, record.requested, record.active, record.via)]
         cell = (bool(record.reason), row, record.milliseconds)
         place = cells.setdefault(record.call.role, {})
         where = (record.step, record.block)

@@ -25,10 +25,11 @@ def _host_call(forward: Forward, function: Callable, args: tuple, kwargs: dict, 
     heads = args[3] if len(args) > 3 else kwargs.get("heads")
     if hooked or forward.taker is None or not isinstance(heads, int) or not _tensors(args):
         return function(*args, **kwargs)
+    q, k, v, *_ = args
     rest = {"mask": None, "skip_reshape": False, "skip_output_reshape": False, **kwargs}
     if len(args) > 4:
         rest["mask"] = args[4]
-    inputs = inputs_of(args[0], args[1], args[2], heads, rest)
+    inputs = inputs_of(q, k, v, heads, rest)
     site = forward.site
     block = site.block if site else None
     role = forward.role(inputs.q.shape[2], inputs.k.shape[2], block)

@@ -216,9 +216,12 @@ def test_real_res4lyf(fresh_model, workbench, name, evaluations):
         "steps_to_run": -1,
     }
     latent = {"samples": torch.zeros(1, 16, 1, 8, 8)}
-    with Counting(patched) as counting, CurrentNodeContext("prompt", "sampler", 0):
-        with torch.inference_mode():
-            sampler(model=patched, latent_image=latent, **given)
+    with (
+        Counting(patched) as counting,
+        CurrentNodeContext("prompt", "sampler", 0),
+        torch.inference_mode(),
+    ):
+        sampler(model=patched, latent_image=latent, **given)
 
     assert max(Counter(counting.steps).values()) >= evaluations
     assert_told(workbench.report(patched), counting, "role", "step", "kernel")

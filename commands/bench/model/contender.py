@@ -36,15 +36,18 @@ class Contender:
         """How many calls of each role ran on which backend."""
         found: dict[str, Counter[str]] = {}
         rows = self.recorder.snapshot().rows if self.recorder else {}
-        for (call, _, active), tally in rows.items():
-            found.setdefault(call.role, Counter())[active] += tally.calls
+        for row, tally in rows.items():
+            found.setdefault(row.call.role, Counter())[row.active] += tally.calls
         return found
 
     def reasons(self, role: str) -> str:
         """Why calls of this role ran on something else than what was asked for."""
         rows = self.recorder.snapshot().rows if self.recorder else {}
         found = {
-            reason for key, tally in rows.items() if key[0].role == role for reason in tally.reasons
+            reason
+            for row, tally in rows.items()
+            if row.call.role == role
+            for reason in tally.reasons
         }
         return "; ".join(sorted(found))
 

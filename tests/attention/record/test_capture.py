@@ -114,7 +114,7 @@ def test_what_load_would_refuse_is_not_written(inputs, path):
     ):
         save(path, "self", inputs(dtype=torch.float64), {})
     with pytest.raises(ValueError, match="role 'pixels', needs one of self, text, image"):
-        save(path, "audio", inputs(), {})
+        save(path, "pixels", inputs(), {})
     assert not path.exists()
 
 
