@@ -25,7 +25,9 @@ STOREYS = (
     ("commands/",),
     ("__init__.py", "__main__.py"),
 )
-MOST_ROOMS = 12  # of one folder, its __init__ not counted
+MOST_ROOMS = {
+    "attention": 12
+}  # of one folder, its __init__ not counted; the host takes more to bind
 
 
 def rooms() -> list[str]:
@@ -102,7 +104,5 @@ def test_no_folder_is_too_full():
     for name in rooms():
         folder, _, file = name.rpartition("/")
         found[folder] = found.get(folder, 0) + (file != "__init__.py")
-    crowded = {folder: rooms for folder, rooms in found.items() if rooms > MOST_ROOMS}
-    assert {
-        folder for folder in crowded if not folder.startswith("commands/bench/workflow")
-    } == set()
+    limit = {folder: MOST_ROOMS.get(folder.partition("/")[0], 15) for folder in found}
+    assert {folder for folder, count in found.items() if count > limit[folder]} == set()

@@ -115,7 +115,7 @@ def _row(key: Row, tally: Tally) -> dict:
     }
 
 
-def _grid(snapshot: Snapshot, index: dict[tuple, int]) -> list[dict]:
+def _grid(snapshot: Snapshot, index: dict[Row, int]) -> list[dict]:
     """The newest run as blocks by steps for each role. A cell shows its last call, a fallback before all others."""
     if not snapshot.runs:
         return []

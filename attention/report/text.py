@@ -12,7 +12,7 @@ from .payload import rounded, totals_of
 
 CALL_COLUMNS = ("batch", "heads", "q_len", "kv_len", "head_dim", "dtype", "mask")
 CSV_COLUMNS = ("run", "step", "block", "role", "cond", *CALL_COLUMNS)
-CSV_COLUMNS += ("requested", "active", "evidence", "reason", "ms")
+CSV_COLUMNS += ("requested", "active", "evidence", "reason", "ms", "via")
 
 
 def summary(counts: Counter, state: str = "") -> str:
@@ -161,6 +161,7 @@ def csv_of(snapshot: Snapshot) -> str:
             record.evidence,
             record.reason,
             rounded(record.milliseconds),
+            "past" if record.via else "hook",
         )
         writer.writerow((run, record.step, record.block, call.role, record.cond, *shape, *how))
     return out.getvalue()

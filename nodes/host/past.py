@@ -25,7 +25,7 @@ def _host_call(forward: Forward, function: Callable, args: tuple, kwargs: dict, 
     heads = args[3] if len(args) > 3 else kwargs.get("heads")
     if hooked or forward.taker is None or not isinstance(heads, int) or not _tensors(args):
         return function(*args, **kwargs)
-    q, k, v, *_ = args
+    q, k, v = args[0], args[1], args[2]
     rest = {"mask": None, "skip_reshape": False, "skip_output_reshape": False, **kwargs}
     if len(args) > 4:
         rest["mask"] = args[4]

@@ -31,6 +31,7 @@ from .override import KEY, SLOT, Override
 from .past import names
 from .payload import build
 from .roles import sites_of
+from .sampler import Sampler
 
 EVENT = "wanattn.update"
 NAMES = names()
@@ -64,8 +65,7 @@ class Tap:
         self._capture = capture
         self._watch = Override(self.recorder, None, Dispatcher(Policy("host"), watches=True))
         self._graphs = Graphs()
-        self._sigmas: list[float] = []
-        self._step: int | None = None
+        self._sampler = Sampler()
         self._facts = Facts(node, {})
         self._ahead = ""
         self._earlier: list[str] = []
@@ -95,7 +95,8 @@ class Tap:
 
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
         """Bracket one sampler run; what was recorded stays when it is interrupted or fails."""
-        device = self._begin(executor.class_obj.model_patcher, sigmas.tolist())
+        device = self._begin(executor.class_obj, sigmas.tolist())
+        args, kwargs = self._sampler.heard(args, kwargs)
         state = "failed"
         try:
             with followed(self._sites()):
@@ -115,13 +116,14 @@ class Tap:
             self._finish(state)
             self._model = None
 
-    def _begin(self, model: ModelPatcher, sigmas: list[float]) -> torch.device | None:
+    def _begin(self, guider, sigmas: list[float]) -> torch.device | None:
         """Start a run; return the device whose memory is counted, if it has one of its own."""
+        model: ModelPatcher = guider.model_patcher
         steps = max(len(sigmas) - 1, 0)
         context = get_executing_context()
         job = context and context.prompt_id
         self._keep_warnings(job)
-        self._sigmas, self._model, self._step = sigmas, model, None
+        self._sampler, self._model = Sampler(guider, sigmas), model
         self._watch.previous = None
         self._watch.dispatcher.reset(steps)
         if self.dispatcher:
@@ -193,12 +195,8 @@ class Tap:
 
     def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
         sigma = float(t.flatten()[0])  # the one read from the device in a forward
-        forward.sigma = sigma
-        forward.step = self._step = _step(self._sigmas, sigma, self._step)
-        kinds = {0: "cond", 1: "uncond"}
-        forward.cond = "+".join(
-            kinds.get(kind, str(kind)) for kind in options.get("cond_or_uncond", ())
-        )
+        forward.sigma, forward.step = sigma, self._sampler.step(sigma)
+        forward.cond = self._sampler.cond(options)
         forward.text_len = text.shape[1] if torch.is_tensor(text) and text.ndim == 3 else None
         forward.image_len = image.shape[-2] if torch.is_tensor(image) else None
 
@@ -286,14 +284,6 @@ def _ahead(slot, own: Override) -> str:
     if slot is None:
         return "something after this node took its attention off the model"
     return f"{name_of(slot)} was wired after this node and is asked first"
-
-
-def _step(sigmas: list[float], sigma: float, last: int | None) -> int | None:
-    """The step of the nearest noise level; where a sampler comes back to a level, the next step of it."""
-    distances = [abs(sigma - known) for known in sigmas]
-    least = min(distances, default=0.0)
-    nearest = [step for step, far in enumerate(distances) if far == least]
-    return next((step for step in nearest if step >= (last or 0)), nearest[0] if nearest else None)
 
 
 def _start_peak(device: torch.device) -> torch.device | None:

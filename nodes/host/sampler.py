@@ -1,0 +1,100 @@
+"""Where a sampler is: the step that it is in, by its own loop, and the conditionings that it asks for, by their names."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from types import FrameType
+
+INDEXES = ("i", "step", "step_index")  # what samplers name the number of their step
+LEVELS = ("sigmas", "timesteps")  # what they name the noise levels that they go along
+MOST_FRAMES = 100  # from a forward up to its sampler
+BY_POSITION = {0: "positive", 1: "negative"}  # in the host's list of what a batch holds
+
+
+class Sampler:
+    """One run of a sampler. `guider` is the host's, whose conditionings have names."""
+
+    def __init__(self, guider: object = None, sigmas: list[float] | None = None) -> None:
+        self._guider = guider
+        self._sigmas = sigmas or []
+        self._last: int | None = None
+        self._told: int | None = None
+        self._names: dict[object, str] = {}
+
+    def heard(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """What the host's sampler is called with after its noise levels, with a callback that this one hears too."""
+        mask, callback, *rest = (*args, *(None,) * (2 - len(args)))
+        callback = kwargs.get("callback", callback)
+
+        def told(step, *given, **named):
+            self._told = step
+            return callback(step, *given, **named) if callback else None
+
+        if len(args) > 1:
+            return (mask, told, *rest), kwargs
+        return args, {**kwargs, "callback": told}
+
+    def step(self, sigma: float) -> int | None:
+        """Of the forward that begins now: by the sampler's loop; where that is not seen, by callback and noise level."""
+        steps = len(self._sigmas) - 1
+        found = _in_loop(sys._getframe(1), steps)
+        if found is None:
+            found = self._by_level(sigma)
+        self._last = found
+        return found
+
+    def _by_level(self, sigma: float) -> int | None:
+        """The step of the nearest level that is not over; where a sampler comes back to a level, the next one of it."""
+        first = 0 if self._told is None else min(self._told, len(self._sigmas) - 1)
+        distances = [abs(sigma - known) for known in self._sigmas]
+        least = min(distances[first:], default=None)
+        nearest = [n for n, far in enumerate(distances) if far == least and n >= first]
+        return next((n for n in nearest if n >= (self._last or 0)), nearest[0] if nearest else None)
+
+    def cond(self, options: dict) -> str:
+        """The conditionings of this forward, such as `positive+negative` for a batch of both."""
+        uuids = options.get("uuids") or ()
+        if any(uuid not in self._names for uuid in uuids):
+            self._names = _named(getattr(self._guider, "conds", None))
+        positions = options.get("cond_or_uncond") or ()
+        known = [self._names[uuid] for uuid in uuids if uuid in self._names]
+        if not known or len(known) < len(uuids):
+            known = [BY_POSITION.get(kind, str(kind)) for kind in positions]
+        return "+".join(dict.fromkeys(known))
+
+
+def _named(conds: object) -> dict[object, str]:
+    if not isinstance(conds, dict):
+        return {}
+    return {
+        cond.get("uuid"): name
+        for name, parts in conds.items()
+        for cond in parts or ()
+        if isinstance(cond, dict)
+    }
+
+
+def _in_loop(frame: FrameType | None, steps: int) -> int | None:
+    """The number that the innermost loop over noise levels is at, if there is one."""
+    for _ in range(MOST_FRAMES):
+        if frame is None:
+            return None
+        code = frame.f_code
+        names = code.co_varnames + code.co_cellvars
+        if any(name in names for name in LEVELS):
+            index = next((name for name in INDEXES if name in names), None)
+            found = _local(frame, index) if index else None
+            if isinstance(found, int) and 0 <= found < max(steps, 1):
+                return found
+        frame = frame.f_back
+    return None
+
+
+def _local(frame: FrameType, name: str) -> object:
+    """Before Python 3.13 a look at a frame keeps what it holds alive: let go of it again."""
+    known = frame.f_locals
+    found = known.get(name)
+    if type(known) is dict and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+        known.clear()
+    return found
