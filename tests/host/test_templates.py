@@ -17,14 +17,41 @@ from wanattn.tests.host import panel_page, templates
 from wanattn.tests.host.test_bench_templates import EXPORT
 from wanattn.tests.host.workbench import read_report
 
-FIRST = """video_wan2_2_14B_t2v video_wan2_2_14B_i2v video_wan2_2_5B_ti2v video_wan_vace_14B_t2v
-video_wan2_2_14B_fun_camera image_to_video_wan wan2.1_fun_control""".split()
-REST = """text_to_video_wan wan2.1_flf2v_720_f16 wan2.1_fun_inp video_wan_ati video_wan2_2_14B_fun_inpaint
-video_wan2_2_14B_fun_control video_wan2_2_14B_flf2v video_wan2_2_5B_fun_control video_wan2_2_5B_fun_inpaint
-video_wan_vace_flf2v video_wan_vace_14B_ref2v video_wan_vace_14B_v2v video_wan_vace_inpainting
-video_wan_vace_outpainting video_wan2.1_fun_camera_v1.1_14B video_wan2.1_fun_camera_v1.1_1.3B
-video_wan2.1_alpha_t2v_14B video_wan2_2_14B_s2v video_wan_animate2 video_wan_animate2_distilled
-video_wan_dancer video_bernini_r_image_editing video_bernini_r_video_editing video_wanmove_480p""".split()
+FIRST = [
+    "video_wan2_2_14B_t2v",
+    "video_wan2_2_14B_i2v",
+    "video_wan2_2_5B_ti2v",
+    "video_wan_vace_14B_t2v",
+    "video_wan2_2_14B_fun_camera",
+    "image_to_video_wan",
+    "wan2.1_fun_control",
+]
+REST = [
+    "text_to_video_wan",
+    "wan2.1_flf2v_720_f16",
+    "wan2.1_fun_inp",
+    "video_wan_ati",
+    "video_wan2_2_14B_fun_inpaint",
+    "video_wan2_2_14B_fun_control",
+    "video_wan2_2_14B_flf2v",
+    "video_wan2_2_5B_fun_control",
+    "video_wan2_2_5B_fun_inpaint",
+    "video_wan_vace_flf2v",
+    "video_wan_vace_14B_ref2v",
+    "video_wan_vace_14B_v2v",
+    "video_wan_vace_inpainting",
+    "video_wan_vace_outpainting",
+    "video_wan2.1_fun_camera_v1.1_14B",
+    "video_wan2.1_fun_camera_v1.1_1.3B",
+    "video_wan2.1_alpha_t2v_14B",
+    "video_wan2_2_14B_s2v",
+    "video_wan_animate2",
+    "video_wan_animate2_distilled",
+    "video_wan_dancer",
+    "video_bernini_r_image_editing",
+    "video_bernini_r_video_editing",
+    "video_wanmove_480p",
+]
 NAMES = FIRST + REST if os.environ.get("WANATTN_TEMPLATES") == "all" else FIRST
 
 
@@ -72,4 +99,6 @@ def test_template_tells_the_calls_it_made(server, exported, tiny_models, name):
         lines = read_report(server.output, key).lines
         assert made
         facts = [tuple(str(call[fact]) for fact in ("role", "block", "kernel")) for call in made]
-        assert Counter((line["role"], line["block"], line["active"]) for line in lines) == Counter(facts)
+        assert Counter((line["role"], line["block"], line["active"]) for line in lines) == Counter(
+            facts
+        )
