@@ -80,11 +80,12 @@ def run(load, workbench):
         noise = comfy.sample.prepare_noise(latent, 3)
         sampler = comfy.samplers.sampler_object("euler")
         known = {name: cond[0][0] for name, cond in text.items()}
-        with Counting(patched, known) as counting, CurrentNodeContext("prompt", "sampler", 0):
-            with torch.inference_mode():
-                make(patched, text).sample(
-                    noise, latent, sampler, sigmas, disable_pbar=True, seed=3
-                )
+        with (
+            Counting(patched, known) as counting,
+            CurrentNodeContext("prompt", "sampler", 0),
+            torch.inference_mode(),
+        ):
+            make(patched, text).sample(noise, latent, sampler, sigmas, disable_pbar=True, seed=3)
         return workbench.report(patched), counting
 
     return run

@@ -9,6 +9,7 @@ import torch
 from wanattn.tests.host import imitations, packs, sampling
 from wanattn.tests.host.account import assert_told
 from wanattn.tests.host.sampling import conditioning
+from wanattn.tests.host.test_account_models import failing, lacking
 
 STEPS = 4
 ONCE = [
