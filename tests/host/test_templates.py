@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from wanattn.tests.host import panel_page, templates
+from wanattn.tests.host.test_account_models import failing
 from wanattn.tests.host.test_bench_templates import EXPORT
 from wanattn.tests.host.workbench import read_report
 
@@ -86,7 +87,10 @@ def exported(server, browser):
     page.close()
 
 
-@pytest.mark.parametrize("name", NAMES)
+VACE = dict.fromkeys((n for n in NAMES if "vace" in n), "VACE's blocks are told as the main ones")
+
+
+@pytest.mark.parametrize("name", failing(NAMES, VACE))
 def test_template_tells_the_calls_it_made(server, exported, tiny_models, name):
     prompt, keys = templates.shrunk(exported(name), f"templates/{name}")
     assert keys, "no sampler that the test knows"
