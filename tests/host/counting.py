@@ -55,7 +55,7 @@ class Ran:
     @property
     def role(self) -> str:
         _, role = self._place()
-        if role == "text" and self.kv_len == 257:
+        if role == "text" and self.kv_len != TEXT_TOKENS:
             return "image"
         return role or ("text" if self.kv_len == TEXT_TOKENS else "self")
 
