@@ -23,7 +23,7 @@ SPECIAL = {
     "singlestream": "speech",
     "uni3c": "camera",
 }
-BLOCK = re.compile(r"(?:^|\.)\w*blocks\.(\d+)(?:\.|$)")
+BLOCK = re.compile(r"(?:^|\.)\w*(?:blocks|injector)\.(\d+)(?:\.|$)")
 
 
 def host_functions() -> list[Callable]:

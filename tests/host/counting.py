@@ -26,14 +26,15 @@ KERNELS = {
 TEXT_TOKENS = 512
 # Where attention happens in the host's models, by the path of the module that does it. The first that matches counts.
 PLACES = (
-    (r"vace_blocks\.(\d+)\.\w+", "vace"),
+    (r"vace_blocks\.(\d+)\.self_attn", "vace self"),
+    (r"vace_blocks\.(\d+)\.cross_attn", "vace text"),
     (r"face_adapter\.fuser_blocks\.(\d+)", "face"),
     (r"audio_injector\.injector\.(\d+)", "audio"),
     (r"blocks\.(\d+)\.audio_cross_attn_wrapper\.audio_cross_attn", "audio"),
     (r"music_injector\.injector\.(\d+)", "music"),
     (r"music_encoder\.\d+\.self_attn()", "music"),
     (r"speech\.blocks\.(\d+)\.audio_cross_attn", "speech"),
-    (r"camera\.controlnet_blocks\.(\d+)\.self_attn", "control"),
+    (r"camera\.controlnet_blocks\.(\d+)\.self_attn", "camera"),
     (r"blocks\.(\d+)\.self_attn", "self"),
     (r"blocks\.(\d+)\.cross_attn", "text"),
     (r"blocks\.(\d+)", ""),  # the block itself, with keys that it kept from an earlier forward
@@ -55,7 +56,7 @@ class Ran:
     @property
     def role(self) -> str:
         _, role = self._place()
-        if role == "text" and self.kv_len == 257:
+        if role == "text" and self.kv_len != TEXT_TOKENS:
             return "image"
         return role or ("text" if self.kv_len == TEXT_TOKENS else "self")
 

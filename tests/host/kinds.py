@@ -77,6 +77,7 @@ KINDS = {
         {"in_dim": 48, "model_type": "i2v"},
         extras=lambda: {"clip_vision_output": image()},
     ),
+    "fun_control_2.2": Kind("WAN21_T2V", {"in_dim": 52}),
     "reference": Kind(  # one more frame of tokens before the video
         "WAN21_T2V",
         {"in_dim_ref_conv": 16},

@@ -53,7 +53,7 @@ def load(name: str) -> ModuleType:
     path = folder() / name
     if not (path / "__init__.py").is_file():
         pytest.skip(f"{name} is not in {folder().name}; see tests/host/packs.py")
-    module_name = f"wanattn_tests_pack_{name.replace('-', '_')}"
+    module_name = f"tested_pack_{name.replace('-', '_')}"
     if module_name not in sys.modules:
         sys.modules[module_name] = _imported(module_name, path)
     module = sys.modules[module_name]

@@ -178,7 +178,7 @@ def test_backend_takes_the_calls_that_pass_the_hook_by(fresh, ordered, run, name
 @lacking("what ran is not told apart from not wired")
 @pytest.mark.parametrize("name", [name for name in PASSING if ALL[name][1] == EVERY])
 def test_forwards_without_a_call_of_ours_are_not_taken_for_a_node_not_wired(
-    load, ordered, run, name
+    fresh, ordered, run, name
 ):
     report, _, _ = run(ordered(name, fresh, "ours"))
 
@@ -287,13 +287,15 @@ def test_real_radial_attention_does_what_its_imitation_does(fresh, monkeypatch):
         given |= {"decay_factor": 0.2, "allow_compile": False}
         (patched,) = packs.node(pack, "PatchRadialAttn")(model=model, **given)
         with counting:
-            sample(patched, cfg=1.0)
+            sample(
+                patched, cfg=1.0, latent=torch.zeros(1, 16, 4, 16, 16)
+            )  # an even count of blocks
 
     assert counting.counts("block", "role", "kernel")["1", "self", "foreign"] == 2
     assert counting.counts("kernel") == {("foreign",): 2, ("flash",): CALLS - 2}
 
 
-@lacking("our objects cannot be copied")
+@lacking("our objects cannot be copied", TypeError)
 @pytest.mark.parametrize("node", ["backend", "diagnostics"])
 def test_options_may_be_copied_deeply(fresh, workbench, run, node):
     patched = imitations.options_copied(getattr(workbench, node)(fresh))

@@ -17,7 +17,8 @@ def texts(model):
 
 def guide(guider, *conds, **given):
     guider.set_conds(*conds)
-    guider.set_cfg(**given) if given else None
+    if given:
+        guider.set_cfg(**given)
     return guider
 
 
@@ -64,11 +65,6 @@ GUIDERS = {
 BY_NUMBER = "the conditionings are told by the guider's own numbers"
 
 
-def named(counting_conds):
-    """The host calls PerpNeg's third conditioning empty_negative_prompt; a reader calls it empty."""
-    return {tuple(name.partition("_")[0] for name in names) for names in counting_conds}
-
-
 @pytest.fixture
 def run(load, workbench):
     from comfy_execution.utils import CurrentNodeContext
@@ -110,6 +106,7 @@ def test_guiders_conditionings_by_name(load, workbench, run, request, name):
     assert told == dict(true_conds_of(counting))
 
 
+@lacking("the hook of the first model takes the calls of the second, as positive")
 def test_two_models_under_one_guider(load, workbench):
     nodes = pytest.importorskip("comfy_extras.nodes_custom_sampler")
     if not hasattr(nodes, "Guider_DualModel"):

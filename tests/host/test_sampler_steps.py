@@ -9,6 +9,7 @@ import torch
 from wanattn.tests.host import imitations, packs, sampling
 from wanattn.tests.host.account import assert_told
 from wanattn.tests.host.sampling import conditioning
+from wanattn.tests.host.test_account_models import failing, lacking
 
 STEPS = 4
 ONCE = [
@@ -61,7 +62,19 @@ FREE = [
     "dpm_fast",
     "dpm_adaptive",
 ]  # they choose their own sigmas: no step of theirs is one of the schedule
-RIGHT_TODAY = ()
+WRONG = [
+    "heun",
+    "heunpp2",
+    "exp_heun_2_x0",
+    "exp_heun_2_x0_sde",
+    "dpm_2",
+    "dpm_2_ancestral",
+    "dpmpp_2s_ancestral",
+    "dpmpp_2s_ancestral_cfg_pp",
+    "seeds_3",
+]
+UNRULED = set(WRONG) - {"dpmpp_2s_ancestral", "seeds_3"}
+NEAREST = "the step is that of the nearest sigma"
 
 
 @pytest.fixture
@@ -120,10 +133,7 @@ def test_one_evaluation_a_step(fresh_model, run, workbench, sampler):
     assert_steps(*run(workbench.backend(fresh_model, "math"), sampler))
 
 
-WRONG = {name: "the step is the nearest sigma's" for name in OFTEN}
-
-
-@pytest.mark.parametrize("sampler", OFTEN)
+@pytest.mark.parametrize("sampler", failing(OFTEN, dict.fromkeys(WRONG, NEAREST)))
 def test_several_evaluations_a_step(fresh_model, run, workbench, sampler):
     report, counting = run(workbench.backend(fresh_model, "math"), sampler)
 
@@ -131,7 +141,7 @@ def test_several_evaluations_a_step(fresh_model, run, workbench, sampler):
     assert_steps(report, counting)
 
 
-@pytest.mark.parametrize("sampler", OFTEN)
+@pytest.mark.parametrize("sampler", failing(OFTEN, dict.fromkeys(UNRULED, NEAREST)))
 def test_rule_for_the_first_step_takes_all_its_evaluations(fresh_model, run, ruled, sampler):
     patched = ruled(fresh_model, ("any", "", "0%-25%", "math"), backend="flash")
     _, counting = run(patched, sampler)
@@ -141,6 +151,7 @@ def test_rule_for_the_first_step_takes_all_its_evaluations(fresh_model, run, rul
     assert {kernel for (step, kernel) in kernels if step != "0"} == {"flash"}
 
 
+@lacking("nothing is said of samplers without steps")
 @pytest.mark.parametrize("sampler", FREE)
 def test_sampler_without_steps_is_said_to_have_none(fresh_model, run, workbench, sampler):
     report, counting = run(workbench.backend(fresh_model, "math"), sampler)
@@ -149,6 +160,7 @@ def test_sampler_without_steps_is_said_to_have_none(fresh_model, run, workbench,
     assert any("step" in note and "sampler" in note for note in report.payload["notes"])
 
 
+@lacking(NEAREST)
 @pytest.mark.parametrize("factor", [0.95, 0.82, 1.1])
 def test_sampler_that_lies_about_sigma(fresh_model, run, workbench, factor):
     import comfy.samplers
@@ -157,6 +169,7 @@ def test_sampler_that_lies_about_sigma(fresh_model, run, workbench, factor):
     assert_steps(*run(workbench.backend(fresh_model, "math"), sampler, steps=20))
 
 
+@lacking(NEAREST)
 def test_rule_by_step_holds_under_a_lying_sampler(fresh_model, run, ruled):
     import comfy.samplers
 
@@ -181,6 +194,7 @@ def lying_sigma(pack, inner):
     return packs.node(pack, "LyingSigmaSampler")(sampler=inner, **given)[0]
 
 
+@lacking(NEAREST)
 @pytest.mark.parametrize("node", [detail_daemon, lying_sigma])
 @pytest.mark.parametrize("inner", ["euler", "heun", "dpmpp_2m"])
 def test_real_detail_daemon(fresh_model, run, workbench, node, inner):
@@ -200,10 +214,12 @@ RES4LYF = {
 
 
 @pytest.mark.parametrize(("name", "evaluations"), RES4LYF.items())
-def test_real_res4lyf(fresh_model, workbench, name, evaluations):
+def test_real_res4lyf(fresh_model, workbench, request, name, evaluations):
     from comfy_execution.utils import CurrentNodeContext
     from wanattn.tests.host.counting import Counting
 
+    if name != "linear/euler":
+        request.applymarker(lacking(NEAREST))
     sampler = packs.node(packs.load("RES4LYF"), "ClownsharKSampler_Beta")
     patched = workbench.backend(fresh_model, "math")
     given = {"positive": conditioning(patched, 11), "negative": conditioning(patched, 12)}

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,10 +12,12 @@ HOST_TESTS = Path(__file__).resolve().parents[1]
 
 
 def _module(name):
-    spec = importlib.util.spec_from_file_location(f"template_{name}", HOST_TESTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    key = f"template_{name}"
+    if key not in sys.modules:
+        spec = importlib.util.spec_from_file_location(key, HOST_TESTS / f"{name}.py")
+        module = sys.modules[key] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[key]
 
 
 def _node(returns, make, inputs=None, output=False):
