@@ -117,10 +117,11 @@ class Inputs(NamedTuple):
 
 
 def split_heads(x: torch.Tensor, head_dim: int) -> torch.Tensor:
-    batch, tokens, width = x.shape
-    return x.view(batch, tokens, width // head_dim, head_dim).transpose(
-        1, 2
-    )  # B N (H D) -> B H N D
+    """Heads that are apart already, as some models hand over keys, stay so."""
+    if x.ndim == 3:
+        batch, tokens, width = x.shape
+        x = x.reshape(batch, tokens, width // head_dim, head_dim)  # B N (H D) -> B N H D
+    return x.transpose(1, 2)  # B N H D -> B H N D
 
 
 def merge_heads(x: torch.Tensor) -> torch.Tensor:

@@ -72,7 +72,8 @@ class Forward:
     kinds of context, where they are known. `captures` are told of every call once it is over; they must not raise.
     `calls` counts what was recorded, `last` is the newest. `sites` are the modules that it is in, each with the calls
     when it began; `inside` is whether a call is under way; `taker` answers those that go past the hook, and with
-    `strict` one that nobody can reach ends the run.
+    `strict` one that nobody can reach ends the run. `seek` tells the role of a call that neither a site nor lengths
+    tell, empty if it cannot; `sought` is what it told.
     """
 
     step: int | None = None
@@ -90,6 +91,8 @@ class Forward:
     inside: bool = False
     taker: Taker | None = None
     strict: str = ""
+    seek: Callable[[], str] | None = None
+    sought: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: dict) -> Forward:
         return self  # a copy of the options that carry it is still of this forward
@@ -112,7 +115,14 @@ class Forward:
             return "text"
         if kv_len == self.image_len:
             return "image"
-        return "text" if self.text_len is None else "other"
+        return "text" if self.text_len is None else self._sought(q_len, kv_len)
+
+    def _sought(self, q_len: int, kv_len: int) -> str:
+        if self.sites or self.seek is None:
+            return "other"
+        if (q_len, kv_len) not in self.sought:
+            self.sought[q_len, kv_len] = self.seek() or "other"
+        return self.sought[q_len, kv_len]
 
     def _context(self, kv_len: int) -> str:
         return "text" if self.text_len is None or kv_len == self.text_len else "image"

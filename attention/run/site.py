@@ -16,7 +16,7 @@ CROSS = "cross"  # a role that the length of the keys tells: text or image
 class Site:
     """`name` is the module's place in the model, `role` empty where the lengths of its calls decide.
 
-    `around` are the modules that it stands in, the nearest first; `home` is the package that the model comes from.
+    `around` are the modules that it stands in, the nearest first; `home` are the packages that the model comes from.
     """
 
     module: torch.nn.Module
@@ -24,16 +24,16 @@ class Site:
     role: str = ""
     block: int | None = None
     around: tuple[torch.nn.Module, ...] = ()
-    home: str = ""
+    home: tuple[str, ...] = ()
 
     def how(self) -> str:
         """Who made this module's calls go past the hook, as far as the model shows it."""
         for module in (self.module, *self.around):
             for name in REPLACEABLE:
                 owner = owner_of(vars(module).get(name))
-                if owner and owner != self.home:
+                if owner and owner not in self.home:
                     return f"{name} of {type(module).__name__} replaced by {owner}"
             owner = owner_of(type(module))
-            if self.home and owner not in (self.home, "torch"):
+            if owner not in (*self.home, "torch"):
                 return f"class of {type(module).__name__} replaced by {owner}"
         return f"{type(self.module).__name__} passes no options on"

@@ -68,9 +68,8 @@ class Override:
         options = kwargs.get("transformer_options") or {}
         forward = options.get(KEY) or Forward(recorders=[self._recorder])
         inputs = inputs_of(q, k, v, heads, rest)
-        block = options.get("block_index")
-        if block is None and forward.sites:
-            block = forward.sites[-1][0].block
+        block = forward.sites[-1][0].block if forward.sites else None
+        block = options.get("block_index") if block is None else block
         role = forward.role(inputs.q.shape[2], inputs.k.shape[2], block)
         fickle = self.previous is not None
         place = Place(role, block, kwargs.get(PRECISION, True) is False, "", fickle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,9 @@ from .roles import host_functions
 OWN = __name__.partition(".")[0]
 
 
-def _host_call(forward: Forward, function: Callable, args: tuple, kwargs: dict, foreign: bool):
+def _host_call(
+    forward: Forward, function: Callable, args: tuple[Any, ...], kwargs: dict, foreign: bool
+):
     options = kwargs.get("transformer_options")
     hooked = not foreign and options is not None and SLOT in options
     heads = args[3] if len(args) > 3 else kwargs.get("heads")

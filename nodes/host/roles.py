@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from comfy.ldm.wan.model import WanModel
 
 from ...attention.record.name import owner_of
-from ...attention.run.follow import calling
+from ...attention.run.follow import calling, running
 from ...attention.run.site import CROSS, Site
 
-HOME = "comfy"
+HOME = ("comfy", "comfy_extras")
 # By a word in a module's place or class; what a video is made to follow stands before the rest.
 SPECIAL = {
+    "singlestream": "speech",
     "audio": "audio",
     "music": "music",
     "face": "face",
-    "singlestream": "speech",
     "uni3c": "camera",
 }
 BLOCK = re.compile(r"(?:^|\.)\w*(?:blocks|injector)\.(\d+)(?:\.|$)")
@@ -50,7 +50,7 @@ def sites_of(model) -> list[Site]:
 
 def _modules(model) -> Iterator[tuple[str, torch.nn.Module]]:
     yield from model.model.diffusion_model.named_modules()
-    for patch in getattr(model, "get_nested_additional_models", list)():
+    for patch in (*model.model_patches_models(), *model.get_nested_additional_models()):
         added = getattr(patch, "model", None)
         if isinstance(added, torch.nn.Module):
             yield from added.named_modules(prefix=type(added).__name__)
@@ -62,8 +62,28 @@ def _site(name: str, module: torch.nn.Module, modules: dict, wan: bool) -> Site:
     around = tuple(modules[path] for path in above if path in modules and path != name)
     block = BLOCK.search(name)
     role = role_of(name, module) if wan else ""
-    home = owner_of(type(module)) if not wan else HOME
+    home = HOME if wan else (*HOME, owner_of(type(module)))
     return Site(module, name, role, int(block[1]) if block else None, around, home)
+
+
+class Places:
+    """Where each module of a model stands, for calls that a site does not tell the role of."""
+
+    def __init__(self, model) -> None:
+        self._model = model
+        self._names: dict[int, str] = {}
+
+    def role(self) -> str:
+        """Of the call that this thread is about to make, empty where no module of the model makes it."""
+        modules = self._model.model.diffusion_model
+        if not isinstance(modules, WanModel):
+            return ""
+        self._names = self._names or {id(m): name for name, m in modules.named_modules() if name}
+        name = running(self._names)
+        if not name:
+            return ""
+        role = role_of(name, modules.get_submodule(name))
+        return "" if role == CROSS and "cross" not in name else role
 
 
 def role_of(name: str, module: torch.nn.Module) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from types import FrameType
+
+from ...attention.run.follow import local
 
 INDEXES = ("i", "step", "step_index")  # what samplers name the number of their step
 LEVELS = ("sigmas", "timesteps")  # what they name the noise levels that they go along
@@ -84,17 +85,8 @@ def _in_loop(frame: FrameType | None, steps: int) -> int | None:
         names = code.co_varnames + code.co_cellvars
         if any(name in names for name in LEVELS):
             index = next((name for name in INDEXES if name in names), None)
-            found = _local(frame, index) if index else None
+            found = local(frame, index) if index else None
             if isinstance(found, int) and 0 <= found < max(steps, 1):
                 return found
         frame = frame.f_back
     return None
-
-
-def _local(frame: FrameType, name: str) -> object:
-    """Before Python 3.13 a look at a frame keeps what it holds alive: let go of it again."""
-    known = frame.f_locals
-    found = known.get(name)
-    if type(known) is dict and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
-        known.clear()
-    return found

@@ -30,7 +30,7 @@ from .files import write_unfinished
 from .override import KEY, SLOT, Override
 from .past import names
 from .payload import build
-from .roles import sites_of
+from .roles import Places, sites_of
 from .sampler import Sampler
 
 EVENT = "wanattn.update"
@@ -66,6 +66,8 @@ class Tap:
         self._watch = Override(self.recorder, None, Dispatcher(Policy("host"), watches=True))
         self._graphs = Graphs()
         self._sampler = Sampler()
+        self._places: Places | None = None
+        self._sought: dict[tuple[int, int], str] = {}
         self._facts = Facts(node, {})
         self._ahead = ""
         self._earlier: list[str] = []
@@ -114,7 +116,7 @@ class Tap:
                 self._capture.end()
             self._end_forward(wait=True)
             self._finish(state)
-            self._model = None
+            self._model = self._places = None
 
     def _begin(self, guider, sigmas: list[float]) -> torch.device | None:
         """Start a run; return the device whose memory is counted, if it has one of its own."""
@@ -124,6 +126,7 @@ class Tap:
         job = context and context.prompt_id
         self._keep_warnings(job)
         self._sampler, self._model = Sampler(guider, sigmas), model
+        self._places, self._sought = Places(model), {}
         self._watch.previous = None
         self._watch.dispatcher.reset(steps)
         if self.dispatcher:
@@ -183,6 +186,7 @@ class Tap:
         """Calls that go past the hook, and those of compiled graphs, come to the override that takes or watches them."""
         override = slot if isinstance(slot, Override) else self._last_taker() or self._watch
         forward.taker = override.dispatcher
+        forward.seek, forward.sought = self._places and self._places.role, self._sought
         certain = override is slot
         led = nullcontext() if self._graphs.compiled else NAMES.led()
         with self._graphs.serving(override, forward, certain), entered(forward), led:
