@@ -98,7 +98,7 @@ def finish(model, prefix: str, node: str | None, metadata: dict | None) -> tuple
 
 def _reused(tap: Tap) -> list[str]:
     context = get_executing_context()
-    sampled_now = context is None or tap.recorder.job == context.prompt_id
+    sampled_now = context is None or tap.recorder.job in (None, context.prompt_id)
     return [] if sampled_now or not tap.recorder.runs else [REUSED]
 
 

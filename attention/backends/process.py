@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -61,6 +61,14 @@ def swapped(impl: str) -> Iterator[None]:
                 attention.activate_flash_attention_impl(before)
             else:
                 attention.restore_flash_attention_impl(_raise_warn=False)
+
+
+def sdpa_replaced() -> Callable | None:
+    """What somebody has put in the place of F.scaled_dot_product_attention for the whole process."""
+    found = F.scaled_dot_product_attention
+    found = getattr(found, "function", found)  # ours, while a watched model runs
+    owner = (getattr(found, "__module__", None) or "").partition(".")[0]
+    return None if owner == "torch" else found
 
 
 def replaced(backend: str) -> str:

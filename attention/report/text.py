@@ -55,7 +55,7 @@ def account_lines(account: dict) -> list[str]:
         f"{part['calls']} {part['role']} {'ran ' + part['ran'] if part['ran'] else 'unseen'}, {part['how']}"
         for part in account["past"]
     ]
-    head = f"{past} of {account['calls']} calls did not come through ComfyUI's hook"
+    head = f"{past} of {account['calls']} calls did not come through the hook"
     return [f"{head}: {'; '.join(parts)}"]
 
 

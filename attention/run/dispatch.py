@@ -15,7 +15,7 @@ from ..backends import BACKENDS, Backend
 from ..call import Call, Inputs
 from ..choose.measurements import Measurements
 from ..choose.plan import Plan, Plans, capturing
-from ..choose.policy import HOST, NoBackend, Policy
+from ..choose.policy import HOST, NoBackend, Policy, Rejection
 from ..choose.rules import Rule, Rulings, check
 from ..choose.timings import Timings
 from ..environment import Environment, probe
@@ -38,6 +38,7 @@ class Kind:
     asked: str
     left_to: str
     remark: str
+    opaque: bool = False
     sighting: Sighting | None = None
     active: str = ""
     evidence: str = ""
@@ -60,7 +61,8 @@ class Dispatcher:
 
     Decisions are kept by kind of call until `reset`. `blocks` is how many the model has, for the rules. `timings_of`
     gives the timings of a device, which `auto` reads and adds to; without it nothing is measured. One that `watches`
-    leaves every call alone and tells it under the wish of the forward. Errors of the types in `passing` are no failure
+    leaves every call alone and tells it under the wish of the forward; one that `takes_over` runs what other packs run
+    on a kernel of their own, too. Errors of the types in `passing` are no failure
     of a kernel. `notes` holds a sentence for each thing that was found out, `warnings` those that tell of a spoiled
     output.
     """
@@ -74,12 +76,14 @@ class Dispatcher:
         blocks: int = 0,
         backends: Mapping[str, Backend] = BACKENDS,
         watches: bool = False,
+        takes_over: bool = False,
         passing: tuple[type[BaseException], ...] = (),
     ) -> None:
         check(rules, "block", blocks, "this model")
         self.policy = policy
         self.rules = tuple(rules)
         self.watches = watches
+        self.takes_over = takes_over
         self.notes: list[str] = []
         self.warnings: list[str] = []
         wishes = (policy.backend, *(rule.backend for rule in rules))
@@ -183,6 +187,7 @@ class Dispatcher:
 
     def _attend(self, kind: Kind, run, record: Record, forward: Forward, device) -> torch.Tensor:
         proof = forward.proof or ("off" if kind.evidence == "forced" else "sample")
+        proof = "off" if kind.opaque else proof
         if proof == "off" or (proof == "sample" and kind.sighting):
             result = forward.timed(run, device, record)
         else:
@@ -215,7 +220,8 @@ class Dispatcher:
 
     def _where_to(self, place: Place, forward: Forward, leave) -> tuple:
         """What else tells apart calls that are left alone: another pack may run something else in another step."""
-        return id(leave.func), forward.wish, place.left, forward.step if place.fickle else None
+        step = forward.step if place.fickle else None
+        return id(leave.func), forward.wish, place.left, place.opaque, step
 
     def _new_kind(self, key: tuple, inputs, place, forward, leave) -> Kind:
         """Stored once it is decided: an interrupt leaves nothing half done, a second thread waits."""
@@ -225,9 +231,13 @@ class Dispatcher:
             q, k, v, mask, _ = inputs
             call = Call.of(q, k, v, mask, place.role, place.protected)
             plan = self._plans.make(call, self._policies[key[0]], inputs)
+            if place.left and self.policy.on_refusal == "stop" and self.policy.backend != "host":
+                rejected = (Rejection(self.policy.backend, (place.left,)),)
+                raise NoBackend(call, self.policy, rejected)
             name = name_of(leave.func)
             asked = forward.wish or "host" if self.watches or place.left else key[0]
-            kind = Kind(plan, asked, name, place.left or self._why_left(asked, name))
+            why = place.left or self._why_left(asked, name)
+            kind = Kind(plan, asked, name, why, place.opaque)
             kind.settle()
             self._kinds[key] = kind
             return kind

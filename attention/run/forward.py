@@ -21,7 +21,7 @@ class Place(NamedTuple):
 
     `protected` is a call that the model wants in full precision. `left` says why it goes back to where it came from,
     empty where it need not. `fickle` is whether what runs there may change with the step, `via` how the call went past
-    the host's hook, empty where it came through it.
+    the host's hook, empty where it came through it. `opaque` is a call within which others may come through it.
     """
 
     role: str
@@ -30,6 +30,7 @@ class Place(NamedTuple):
     left: str = ""
     fickle: bool = False
     via: str = ""
+    opaque: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class Unreachable(RuntimeError):
 
 class Taker(Protocol):
     """Whoever runs calls of a forward."""
+
+    takes_over: bool
 
     def run(
         self, inputs: Inputs, place: Place, forward: Forward, leave: functools.partial

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..record.name import owner_of
+from ..record.name import name_of, owner_of
 
 REPLACEABLE = ("forward", "forward_orig")  # of a module, by other packs
 CROSS = "cross"  # a role that the length of the keys tells: text or image
@@ -30,10 +30,11 @@ class Site:
         """Who made this module's calls go past the hook, as far as the model shows it."""
         for module in (self.module, *self.around):
             for name in REPLACEABLE:
-                owner = owner_of(vars(module).get(name))
-                if owner and owner not in self.home:
-                    return f"{name} of {type(module).__name__} replaced by {owner}"
+                function = vars(module).get(name)
+                owner = owner_of(function)
+                if callable(function) and owner and owner not in self.home:
+                    return f"{name} of {type(module).__name__} replaced by {owner} ({name_of(function)})"
             owner = owner_of(type(module))
             if owner not in (*self.home, "torch"):
-                return f"class of {type(module).__name__} replaced by {owner}"
+                return f"class replaced by {owner} ({type(module).__name__})"
         return f"{type(self.module).__name__} passes no options on"

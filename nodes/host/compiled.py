@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import comfy.ldm.modules.attention as host_attention
 import torch
+from comfy.patcher_extension import WrappersMP
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch._dynamo.eval_frame import OptimizedModule
 
 from ...attention.run import operator
@@ -29,8 +31,11 @@ log = logging.getLogger("wanattn")
 class Server:
     """Answers the attention operator of compiled graphs during one forward, as the override would."""
 
-    def __init__(self, override: Override, forward: Forward) -> None:
+    def __init__(self, override: Override, forward: Forward, given: dict) -> None:
         self.calls = 0
+        self._given = (
+            given  # the options of the forward, in which the host keeps the number of its block
+        )
         self.captured = False
         self._override = override
         self._forward = forward
@@ -41,6 +46,7 @@ class Server:
         if q.is_cuda and torch.cuda.is_current_stream_capturing():  # nothing can be timed or read
             self.captured = True
             forward = dataclasses.replace(forward, proof="off", recorders=[], captures=[])
+        block = self._given.get("block_index") if block is None else block
         options = {KEY: forward, "block_index": block}
         attend = functools.partial(self._override, host_attention.optimized_attention)
         facts = _facts(q, k, mask, scale, protected)
@@ -74,19 +80,24 @@ class Graphs:
 
     def __init__(self) -> None:
         self.compiled = False
+        self.by_block = False
         self.renewed = False
         self._reached = False
         self._given_up = False
 
     def begin(self, model) -> None:
         """At the start of a run."""
-        self.compiled = OPTION in model.model_options or _has_compiled(model)
+        whole, parts = OPTION in model.model_options, compiled_blocks(model)
+        self.compiled = whole or bool(parts)
+        self.by_block = parts > 1
         self.renewed = self._reached = False
 
     @contextmanager
-    def serving(self, override: Override, forward: Forward, certain: bool) -> Iterator[None]:
+    def serving(
+        self, override: Override, forward: Forward, options: dict, certain: bool
+    ) -> Iterator[None]:
         """`certain` is whether calls that go anywhere come to `override`."""
-        server = Server(override, forward)
+        server = Server(override, forward, options)
         with operator.serving(server):
             yield
         self.compiled |= server.calls > 0
@@ -110,13 +121,21 @@ class Graphs:
         return [TAKEN if takes else WATCHED, *([RENEWED] if self.renewed else [])]
 
 
-def _has_compiled(model) -> bool:
-    """Whether anything in it is compiled, by an object patch or by itself."""
+def compiled_blocks(model) -> int:
+    """How many parts of it are compiled, each by itself: by an object patch, by an option of the host or in place."""
     modules = [*model.object_patches.values(), *model.model.diffusion_model.modules()]
-    return any(
-        isinstance(module, OptimizedModule) or getattr(module, "_compiled_call_impl", None)
-        for module in modules
-    )
+    found = [m for m in modules if isinstance(m, OptimizedModule) or _in_place(m)]
+    return len(found) + sum(map(_held, model.get_wrappers(WrappersMP.APPLY_MODEL, COMPILE_KEY)))
+
+
+def _held(wrapper: Callable) -> int:
+    """How many modules the wrapper of the host's compile helper puts into the model for each forward."""
+    cells = [cell.cell_contents for cell in getattr(wrapper, "__closure__", None) or ()]
+    return sum(len(held) for held in cells if isinstance(held, dict))
+
+
+def _in_place(module: object) -> bool:
+    return getattr(module, "_compiled_call_impl", None) is not None
 
 
 def taker(slot) -> Override | None:

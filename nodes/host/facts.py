@@ -10,8 +10,9 @@ import comfy.model_management
 import comfyui_version
 from comfy.ldm.wan.model import WanModel
 
+from ...attention.backends import process
 from ...attention.environment import probe
-from ...attention.record.name import name_of
+from ...attention.record.name import name_of, owner_of
 from ...version import __version__
 
 # Modules that call attention without the options that carry the hook, by class name.
@@ -46,18 +47,36 @@ def unseen(model) -> list[str]:
     return sentences + _preferred(model) + ["VAE and text encoder: not part of this model"]
 
 
+def strangers() -> list[str]:
+    """What stands in the place of functions of torch, for the whole process."""
+    function = process.sdpa_replaced()
+    if function is None:
+        return []
+    name = f"{owner_of(function)} ({name_of(function)})"
+    return [f"torch's scaled_dot_product_attention is replaced by {name} for the whole process"]
+
+
 def _preferred(model) -> list[str]:
     """Newer hosts let a checkpoint name a backend for each attention module."""
     wanted: dict[str, int] = {}
     for module in model.model.modules():
         config = getattr(getattr(module, "comfy_attention", None), "config", None)
         if config is not None:
-            name = config if isinstance(config, str) else json.dumps(config, default=str)
+            name = _named(config)
             wanted[name] = wanted.get(name, 0) + 1
     return [
-        f"{count} modules of this checkpoint ask the host for {name}"
+        f"the file asks for {name} in {count} module{'' if count == 1 else 's'}"
         for name, count in wanted.items()
     ]
+
+
+def _named(config: object) -> str:
+    """A wish is a name, a record with one, or a list of them in the order of preference."""
+    if isinstance(config, (list, tuple)):
+        return " or ".join(map(_named, config))
+    if isinstance(config, dict):
+        return str(config.get("backend") or config.get("name") or json.dumps(config, default=str))
+    return str(config)
 
 
 def facts_of(model) -> dict:

@@ -9,7 +9,7 @@ import torch
 
 from ...attention.call import Inputs, merge_heads, split_heads
 from ...attention.choose.policy import unchoosable
-from ...attention.record.name import name_of
+from ...attention.record.name import name_of, owner_of
 from ...attention.record.recorder import Recorder
 from ...attention.run.dispatch import Dispatcher
 from ...attention.run.forward import Forward, Place
@@ -18,6 +18,7 @@ from ...attention.run.operator import attend
 KEY = "wanattn"
 PRECISION = "low_precision_attention"
 SLOT = "optimized_attention_override"
+HOME = ("comfy", "comfy_extras")
 
 
 class Override:
@@ -31,7 +32,9 @@ class Override:
     ) -> None:
         self.previous = previous
         self.dispatcher = dispatcher
+        self.numbers = True  # graphs may hold the number of a block: no two blocks share one
         self._recorder = recorder
+        self._known: dict[int, str] = {}
 
     def __deepcopy__(self, memo: dict) -> Override:
         return self  # core 0.8 copies model options deeply with every clone
@@ -72,16 +75,25 @@ class Override:
         block = options.get("block_index") if block is None else block
         role = forward.role(inputs.q.shape[2], inputs.k.shape[2], block)
         fickle = self.previous is not None
-        place = Place(role, block, kwargs.get(PRECISION, True) is False, "", fickle)
+        protected = kwargs.get(PRECISION, True) is False
+        place = Place(role, block, protected, self._kept(func), fickle)
         result = self.dispatcher.run(
-            inputs, place, forward, self._leave(func, q, k, v, heads, rest)
+            inputs, place, forward, self._leave(func, q, k, v, heads, rest, forward)
         )
         return merge_heads(result) if result.ndim == 4 and not skip_output_reshape else result
 
-    def _leave(self, func, q, k, v, heads, rest: dict) -> functools.partial:
+    def _leave(self, func, q, k, v, heads, rest: dict, forward: Forward) -> functools.partial:
         if self.previous is not None:
             return functools.partial(self.previous, func, q, k, v, heads, **rest)
-        return functools.partial(func, q, k, v, heads, **rest)
+        site = forward.site
+        wished = site and wish_of(site.module)
+        return functools.partial(wished or func, q, k, v, heads, **rest)
+
+    def _kept(self, func) -> str:
+        """Why a call stays with a function that another pack has put into the model, empty for the host's own."""
+        if id(func) not in self._known:
+            self._known[id(func)] = kept(func)
+        return "" if self.dispatcher.takes_over else self._known[id(func)]
 
     def _in_graph(self, func, q, k, v, heads, rest: dict):
         """What the compiler traces: one operator, or what it would trace without this pack."""
@@ -93,8 +105,19 @@ class Override:
         options = rest.get("transformer_options") or {}
         protected = rest.get(PRECISION, True) is False
         inputs = inputs_of(q, k, v, heads, rest)
-        result = attend(*inputs, options.get("block_index"), protected)
+        block = options.get("block_index") if self.numbers else None
+        result = attend(*inputs, block, protected)
         return result if rest["skip_output_reshape"] else merge_heads(result)
+
+
+def kept(func: Callable) -> str:
+    owner = owner_of(func)
+    return "" if not owner or owner in HOME else f"{owner} keeps its own attention there"
+
+
+def wish_of(module: torch.nn.Module) -> Callable | None:
+    """The function that a file asks for in this module, on hosts that know of such wishes."""
+    return getattr(getattr(module, "comfy_attention", None), "function", None)
 
 
 def inputs_of(q, k, v, heads: int, rest: dict) -> Inputs:

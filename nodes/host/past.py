@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from ...attention.call import merge_heads
+from ...attention.call import Inputs, merge_heads
 from ...attention.record.name import owner_of
 from ...attention.run.forward import Forward, Place
 from ...attention.run.intercept import past_sdpa
 from ...attention.run.names import Names
-from .override import PRECISION, SLOT, inputs_of
+from .override import PRECISION, SLOT, inputs_of, kept
 from .roles import host_functions
 
 OWN = __name__.partition(".")[0]
@@ -28,21 +28,25 @@ def _host_call(
     heads = args[3] if len(args) > 3 else kwargs.get("heads")
     if hooked or forward.taker is None or not isinstance(heads, int) or not _tensors(args):
         return function(*args, **kwargs)
-    q, k, v = args[0], args[1], args[2]
     rest = {"mask": None, "skip_reshape": False, "skip_output_reshape": False, **kwargs}
     if len(args) > 4:
         rest["mask"] = args[4]
-    inputs = inputs_of(q, k, v, heads, rest)
+    inputs = _inputs(args, heads, rest)
     site = forward.site
     block = site.block if site else None
     role = forward.role(inputs.q.shape[2], inputs.k.shape[2], block)
     protected = kwargs.get(PRECISION, True) is False
     via = _how(forward, function, foreign)
-    left = f"{owner_of(function)} keeps its own attention there" if foreign else ""
-    place = Place(role, block, protected, left, foreign, via)
+    left = kept(function) if foreign and not forward.taker.takes_over else ""
+    place = Place(role, block, protected, left, foreign, via, opaque=bool(left))
     leave = functools.partial(function, *args, **kwargs)
     result = forward.taker.run(inputs, place, forward, leave)
     return merge_heads(result) if result.ndim == 4 and not rest["skip_output_reshape"] else result
+
+
+def _inputs(args: Sequence, heads: int, rest: dict) -> Inputs:
+    q, k, v = args[:3]
+    return inputs_of(q, k, v, heads, rest)
 
 
 def _tensors(args: tuple) -> bool:

@@ -25,7 +25,7 @@ from ...attention.run.site import Site
 from .capture import Capture
 from .compiled import Graphs
 from .display import Display
-from .facts import Facts, facts_of, unseen
+from .facts import Facts, facts_of, strangers, unseen
 from .files import write_unfinished
 from .override import KEY, SLOT, Override
 from .past import names
@@ -71,6 +71,7 @@ class Tap:
         self._facts = Facts(node, {})
         self._ahead = ""
         self._earlier: list[str] = []
+        self._strangers: list[str] = []
         self._upstream: tuple[Tap, ...] = ()
         self._model: ModelPatcher | None = None
 
@@ -132,7 +133,10 @@ class Tap:
         if self.dispatcher:
             self.dispatcher.reset(steps)
         self._facts = Facts(self.node, facts_of(model), tuple(unseen(model)))
+        self._strangers = strangers()
         self._graphs.begin(model)
+        if self.override:
+            self.override.numbers = not self._graphs.by_block
         self.recorder.begin(job, steps)
         if self._capture:
             self._capture.begin(self.recorder.job, self._facts.model["class"])
@@ -170,7 +174,7 @@ class Tap:
                 options[SLOT] = self._watch
         self._join(forward, slot)
         try:
-            with self._reaching(slot, forward) if first else nullcontext():
+            with self._reaching(slot, forward, options) if first else nullcontext():
                 return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
         finally:
             if first:
@@ -182,14 +186,14 @@ class Tap:
             self._tick()
 
     @contextmanager
-    def _reaching(self, slot, forward: Forward) -> Iterator[None]:
+    def _reaching(self, slot, forward: Forward, options: dict) -> Iterator[None]:
         """Calls that go past the hook, and those of compiled graphs, come to the override that takes or watches them."""
         override = slot if isinstance(slot, Override) else self._last_taker() or self._watch
         forward.taker = override.dispatcher
         forward.seek, forward.sought = self._places and self._places.role, self._sought
         certain = override is slot
         led = nullcontext() if self._graphs.compiled else NAMES.led()
-        with self._graphs.serving(override, forward, certain), entered(forward), led:
+        with self._graphs.serving(override, forward, options, certain), entered(forward), led:
             yield
 
     def _last_taker(self) -> Override | None:
@@ -253,7 +257,8 @@ class Tap:
     def notes(self) -> list[str]:
         """What other packs' overrides mean for this node, and what it captures."""
         chooses = bool(self.wish or (self.dispatcher and self.dispatcher.chooses))
-        notes = [*self._earlier, *(self.dispatcher.notes if self.dispatcher else [])]
+        found = self.dispatcher.notes if self.dispatcher else []
+        notes = [*self._earlier, *self._strangers, *found]
         if self.override and self.override.replaced:
             notes.append(f"replaced the override {self.override.replaced}")
         if self._ahead:

@@ -6,7 +6,6 @@ import pytest
 import torch
 from wanattn.tests.host.account import assert_told, conds_of, true_conds_of
 from wanattn.tests.host.sampling import conditioning, empty_latent
-from wanattn.tests.host.test_account_models import lacking
 
 SEEDS = {"positive": 11, "negative": 12, "middle": 13, "empty": 14}
 
@@ -92,9 +91,7 @@ def run(load, workbench):
 
 
 @pytest.mark.parametrize("name", GUIDERS)
-def test_guiders_conditionings_by_name(load, workbench, run, request, name):
-    if name not in ("basic", "cfg"):
-        request.applymarker(lacking(BY_NUMBER))
+def test_guiders_conditionings_by_name(load, workbench, run, name):
     make, expected = GUIDERS[name]
     report, counting = run(make, workbench.backend(load("t2v"), "math"))
 
@@ -106,7 +103,11 @@ def test_guiders_conditionings_by_name(load, workbench, run, request, name):
     assert told == dict(true_conds_of(counting))
 
 
-@lacking("the hook of the first model takes the calls of the second, as positive")
+@pytest.mark.xfail(
+    strict=True,
+    reason="the host hands the first model's options, with what is wired to it, to the second",
+    raises=AssertionError,
+)
 def test_two_models_under_one_guider(load, workbench):
     nodes = pytest.importorskip("comfy_extras.nodes_custom_sampler")
     if not hasattr(nodes, "Guider_DualModel"):

@@ -110,6 +110,7 @@ def test_devices_without_a_choice_are_left_to_the_host(
     def plain(q, *rest, **named):
         return q
 
+    plain.__module__ = "comfy.ldm.modules.attention"  # one of the host's own
     if device == "mps":  # there is none here: another name for a device that torch makes anywhere
         monkeypatch.setattr(policy, "CHOOSABLE", ("cpu", "cuda", "meta"))
     recorder = Recorder()

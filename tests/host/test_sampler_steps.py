@@ -9,7 +9,6 @@ import torch
 from wanattn.tests.host import imitations, packs, sampling
 from wanattn.tests.host.account import assert_told
 from wanattn.tests.host.sampling import conditioning
-from wanattn.tests.host.test_account_models import failing, lacking
 
 STEPS = 4
 ONCE = [
@@ -133,7 +132,7 @@ def test_one_evaluation_a_step(fresh_model, run, workbench, sampler):
     assert_steps(*run(workbench.backend(fresh_model, "math"), sampler))
 
 
-@pytest.mark.parametrize("sampler", failing(OFTEN, dict.fromkeys(WRONG, NEAREST)))
+@pytest.mark.parametrize("sampler", OFTEN)
 def test_several_evaluations_a_step(fresh_model, run, workbench, sampler):
     report, counting = run(workbench.backend(fresh_model, "math"), sampler)
 
@@ -141,7 +140,7 @@ def test_several_evaluations_a_step(fresh_model, run, workbench, sampler):
     assert_steps(report, counting)
 
 
-@pytest.mark.parametrize("sampler", failing(OFTEN, dict.fromkeys(UNRULED, NEAREST)))
+@pytest.mark.parametrize("sampler", OFTEN)
 def test_rule_for_the_first_step_takes_all_its_evaluations(fresh_model, run, ruled, sampler):
     patched = ruled(fresh_model, ("any", "", "0%-25%", "math"), backend="flash")
     _, counting = run(patched, sampler)
@@ -151,7 +150,6 @@ def test_rule_for_the_first_step_takes_all_its_evaluations(fresh_model, run, rul
     assert {kernel for (step, kernel) in kernels if step != "0"} == {"flash"}
 
 
-@lacking("nothing is said of samplers without steps")
 @pytest.mark.parametrize("sampler", FREE)
 def test_sampler_without_steps_is_said_to_have_none(fresh_model, run, workbench, sampler):
     report, counting = run(workbench.backend(fresh_model, "math"), sampler)
@@ -160,7 +158,6 @@ def test_sampler_without_steps_is_said_to_have_none(fresh_model, run, workbench,
     assert any("step" in note and "sampler" in note for note in report.payload["notes"])
 
 
-@lacking(NEAREST)
 @pytest.mark.parametrize("factor", [0.95, 0.82, 1.1])
 def test_sampler_that_lies_about_sigma(fresh_model, run, workbench, factor):
     import comfy.samplers
@@ -169,7 +166,6 @@ def test_sampler_that_lies_about_sigma(fresh_model, run, workbench, factor):
     assert_steps(*run(workbench.backend(fresh_model, "math"), sampler, steps=20))
 
 
-@lacking(NEAREST)
 def test_rule_by_step_holds_under_a_lying_sampler(fresh_model, run, ruled):
     import comfy.samplers
 
@@ -194,7 +190,6 @@ def lying_sigma(pack, inner):
     return packs.node(pack, "LyingSigmaSampler")(sampler=inner, **given)[0]
 
 
-@lacking(NEAREST)
 @pytest.mark.parametrize("node", [detail_daemon, lying_sigma])
 @pytest.mark.parametrize("inner", ["euler", "heun", "dpmpp_2m"])
 def test_real_detail_daemon(fresh_model, run, workbench, node, inner):
@@ -218,8 +213,6 @@ def test_real_res4lyf(fresh_model, workbench, request, name, evaluations):
     from comfy_execution.utils import CurrentNodeContext
     from wanattn.tests.host.counting import Counting
 
-    if name != "linear/euler":
-        request.applymarker(lacking(NEAREST))
     sampler = packs.node(packs.load("RES4LYF"), "ClownsharKSampler_Beta")
     patched = workbench.backend(fresh_model, "math")
     given = {"positive": conditioning(patched, 11), "negative": conditioning(patched, 12)}

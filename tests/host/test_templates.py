@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 from wanattn.tests.host import panel_page, templates
-from wanattn.tests.host.test_account_models import failing
 from wanattn.tests.host.test_bench_templates import EXPORT
 from wanattn.tests.host.workbench import read_report
 
@@ -93,7 +92,7 @@ def exported(server, browser):
 VACE = dict.fromkeys((n for n in NAMES if "vace" in n), "VACE's blocks are told as the main ones")
 
 
-@pytest.mark.parametrize("name", failing(NAMES, VACE))
+@pytest.mark.parametrize("name", NAMES)
 def test_template_tells_the_calls_it_made(server, exported, tiny_models, name):
     prompt, keys = templates.shrunk(exported(name), f"templates/{name}")
     assert keys, "no sampler that the test knows"
