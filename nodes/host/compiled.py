@@ -18,6 +18,7 @@ from ...attention.run import operator
 from ...attention.run.forward import Forward
 from .override import KEY, PRECISION, Override
 
+WRAPPERS = "wrappers"  # of the host's options
 OPTION = "torch_compile_kwargs"  # where the host keeps the settings of its compile node
 TAKEN = (
     "compiled: attention stays one operator of the graph and its calls are recorded; "
@@ -39,6 +40,12 @@ class Server:
         self.captured = False
         self._override = override
         self._forward = forward
+
+    def follow(self, executor, *args, **kwargs):
+        """Around the model itself, which writes the number of its block into the options that it is given."""
+        known = (value for value in (*args, *kwargs.values()) if isinstance(value, dict))
+        self._given = next((options for options in known if KEY in options), self._given)
+        return executor(*args, **kwargs)
 
     def __call__(self, q, k, v, mask, scale, block, protected) -> torch.Tensor:
         self.calls += 1
@@ -98,6 +105,11 @@ class Graphs:
     ) -> Iterator[None]:
         """`certain` is whether calls that go anywhere come to `override`."""
         server = Server(override, forward, options)
+        before = options.get(WRAPPERS)
+        if self.by_block:  # else the model itself is compiled, and this with it
+            around = (before or {}).get(WrappersMP.DIFFUSION_MODEL, {})
+            ours = {WrappersMP.DIFFUSION_MODEL: {**around, KEY: [server.follow]}}
+            options[WRAPPERS] = {**(before or {}), **ours}
         with operator.serving(server):
             yield
         self.compiled |= server.calls > 0

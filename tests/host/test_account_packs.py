@@ -39,7 +39,7 @@ EVERY = -1
 IMITATED = {
     "blocks without options": (imitations.blocks_without_options, EVERY, "bare"),
     "forward swapped": (imitations.forward_swapped, EVERY, "without_options"),
-    "classes swapped": (imitations.classes_swapped, EVERY, "class replaced by imitations"),
+    "classes swapped": (imitations.classes_swapped, EVERY, "class replaced by"),
     "cross-attention patched": (imitations.cross_attention_patched, 4, "own_cross_attention"),
 }
 REAL = {
@@ -346,8 +346,8 @@ def test_wish_of_a_file_stays_in_force_where_nothing_is_chosen(fresh, workbench,
             patched = workbench.backend(patched, "host")
         sample(model if node == "none" else patched)
 
-    assert counting.counts("role", "kernel")["self", "comfy_kitchen_int8"] == 4
         report = workbench.report(patched)
+    assert counting.counts("role", "kernel")["self", "comfy_kitchen_int8"] == 4
     assert "the file asks for comfy_kitchen_int8" in report.text
 
 
