@@ -7,18 +7,24 @@ from types import FrameType
 
 from ...attention.run.follow import local
 
-INDEXES = ("i", "step", "step_index")  # what samplers name the number of their step
+INDEXES = (
+    "step",
+    "step_index",
+    "i",
+)  # what samplers name the number of their step, the surest first
 LEVELS = ("sigmas", "timesteps")  # what they name the noise levels that they go along
 MOST_FRAMES = 100  # from a forward up to its sampler
+GUESSED = "the sampler does not show which step it is in: steps are told, and rules by step apply, by the nearest noise level"
 BY_POSITION = {0: "positive", 1: "negative"}  # in the host's list of what a batch holds
 
 
 class Sampler:
-    """One run of a sampler. `guider` is the host's, whose conditionings have names."""
+    """One run of a sampler. `guider` is the host's, whose conditionings have names; `guessed` is whether a step was."""
 
     def __init__(self, guider: object = None, sigmas: list[float] | None = None) -> None:
         self._guider = guider
         self._sigmas = sigmas or []
+        self.guessed = False
         self._last: int | None = None
         self._told: int | None = None
         self._names: dict[object, str] = {}
@@ -42,6 +48,7 @@ class Sampler:
         found = _in_loop(sys._getframe(1), steps)
         if found is None:
             found = self._by_level(sigma)
+            self.guessed |= steps > 0
         self._last = found
         return found
 

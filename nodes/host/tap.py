@@ -31,7 +31,7 @@ from .override import KEY, SLOT, Override
 from .past import names
 from .payload import build
 from .roles import Places, sites_of
-from .sampler import Sampler
+from .sampler import GUESSED, Sampler
 
 EVENT = "wanattn.update"
 NAMES = names()
@@ -249,8 +249,9 @@ class Tap:
         snapshot = self.recorder.snapshot()
         return build(self.facts(self.notes()), snapshot), self.text(snapshot)
 
-    def text(self, snapshot: Snapshot) -> str:
-        """The node's status for the current job."""
+    def text(self, snapshot: Snapshot | None = None) -> str:
+        """The node's status for the current job, now or at another moment."""
+        snapshot = snapshot or self.recorder.snapshot()
         state = snapshot.runs[-1].state if snapshot.runs else ""
         return "\n".join([summary(snapshot.counts, state), *self.notes()])
 
@@ -259,6 +260,7 @@ class Tap:
         chooses = bool(self.wish or (self.dispatcher and self.dispatcher.chooses))
         found = self.dispatcher.notes if self.dispatcher else []
         notes = [*self._earlier, *self._strangers, *found]
+        notes += [GUESSED] if self._sampler.guessed else []
         if self.override and self.override.replaced:
             notes.append(f"replaced the override {self.override.replaced}")
         if self._ahead:
