@@ -29,6 +29,11 @@ class Sampler:
         self._told: int | None = None
         self._names: dict[object, str] = {}
 
+    def over(self) -> None:
+        """Let go of the guider, which holds the model."""
+        self._guider = None
+        self._names.clear()
+
     def heard(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """What the host's sampler is called with after its noise levels, with a callback that this one hears too."""
         mask, callback, *rest = (*args, *(None,) * (2 - len(args)))

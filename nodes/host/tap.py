@@ -118,6 +118,7 @@ class Tap:
             self._end_forward(wait=True)
             self._finish(state)
             self._model = self._places = None
+            self._sampler.over()
 
     def _begin(self, guider, sigmas: list[float]) -> torch.device | None:
         """Start a run; return the device whose memory is counted, if it has one of its own."""

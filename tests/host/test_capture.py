@@ -96,7 +96,7 @@ def test_the_files_hold_what_went_into_attention_and_give_what_came_out(
         torch.testing.assert_close(attention(captured), out)
         assert captured.call.role == role
         assert captured.facts["block"] == str(block) and captured.facts["step"] == "0"
-        assert captured.facts["model"] == "WAN21" and captured.facts["cond"] == "uncond+cond"
+        assert captured.facts["model"] == "WAN21" and captured.facts["cond"] == "negative+positive"
         assert captured.facts["active"] == "flash" and captured.facts["requested"] == "host"
         assert 0.9 < float(captured.facts["sigma"]) <= 1
         assert {"wanattn", "torch", "python", "comfyui", "platform"} <= set(captured.facts)

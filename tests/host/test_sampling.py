@@ -71,7 +71,7 @@ def test_guidance_of_one_is_told_as_cond_alone(load, workbench):
     patched = workbench.backend(load("t2v"))
     sample(patched, cfg=1.0)
 
-    assert workbench.report(patched).counts("cond", "batch") == {("cond", "1"): CALLS}
+    assert workbench.report(patched).counts("cond", "batch") == {("positive", "1"): CALLS}
 
 
 def test_sampler_with_two_evaluations_a_step_keeps_its_steps(load, workbench):

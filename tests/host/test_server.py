@@ -116,7 +116,7 @@ def test_csv_has_the_promised_columns(run):
     first = run.high_noise.lines[0]
     assert (first["heads"], first["head_dim"], first["dtype"]) == ("2", "128", "float32")
     assert (first["q_len"], first["kv_len"], first["mask"]) == ("320", "320", "none")
-    assert sorted(first["cond"].split("+")) == ["cond", "uncond"]
+    assert sorted(first["cond"].split("+")) == ["negative", "positive"]
 
 
 def test_json_has_the_promised_keys(run):
