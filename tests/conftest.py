@@ -16,4 +16,4 @@ sys.modules["wanattn"] = module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 torch.set_num_threads(1)  # the tensors here are tiny: more threads only wait for each other
 
-from wanattn.tests.fixtures import make_call, make_environment, tensors  # noqa: E402, F401
+from wanattn.tests.fixtures import link, make_call, make_environment, tensors  # noqa: E402, F401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,5 +44,21 @@ def tensors():
         return [
             torch.randn(batch, heads, n, head_dim, generator=generator).to(dtype) for n in lengths
         ]
+
+    return make
+
+
+@pytest.fixture
+def link():
+    """Make a symbolic link, or skip the test where that cannot be done."""
+
+    def make(path: Path, target: Path) -> Path:
+        try:
+            path.symlink_to(target)
+        except OSError as error:
+            pytest.skip(f"Windows lets only some users make links ({error})")
+        if not path.is_symlink():
+            pytest.skip("Wine makes no link and says nothing")
+        return path
 
     return make

@@ -31,8 +31,9 @@ def entry_point(version: str, capability: tuple[int, int] | None) -> str:
     """What `sageattn` of this version runs on such a card, empty where that is not known."""
     if version.startswith(("0.", "1.")):
         return OF_1
-    known = version.startswith("2.") and capability is not None
-    return KERNELS_OF_2.get(capability, "") if known else ""
+    if capability is None or not version.startswith("2."):
+        return ""
+    return KERNELS_OF_2.get(capability, "")
 
 
 def _load_sage():

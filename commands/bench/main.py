@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -215,10 +216,18 @@ def _spare_inputs(options: argparse.Namespace) -> None:
     written = [("--output", path) for path in options.output] + [("--plot", options.plot)]
     for option, path in written:
         for other, source in read:
-            if path and source and path.resolve() == Path(source).resolve():
+            if path and source and _is_one_file(path, Path(source)):
                 raise ValueError(
                     f"{option} and {other} are both '{source}', needs two files: the old one would be lost"
                 )
+
+
+def _is_one_file(path: Path, other: Path) -> bool:
+    """Also by a link, a second name, and on Windows by another case or a short name."""
+    try:
+        return os.path.samefile(path, other)
+    except OSError:  # one of them is not there yet
+        return os.path.normcase(path.resolve()) == os.path.normcase(other.resolve())
 
 
 def _require_matplotlib() -> None:

@@ -37,15 +37,15 @@ def test_a_torch_without_the_list_is_no_news():
     ("path", "owner"),
     [
         (
-            "/home/me/lib/python3.12/site-packages/cudnn/torch/sdpa_provider.py",
+            "/usr/lib/python3.12/site-packages/cudnn/torch/sdpa_provider.py",
             "cudnn.torch.sdpa_provider (nvidia-cudnn-frontend)",
         ),
         (
             "C:\\ComfyUI\\python_embeded\\Lib\\site-packages\\torch\\nn\\attention\\_fa3.py",
             "torch.nn.attention._fa3 (torch's swap to FlashAttention-3)",
         ),
-        ("/home/me/ComfyUI/custom_nodes/fast/patch.py", "fast.patch"),
-        ("/home/me/secret/patch.py", "patch"),
+        ("/opt/ComfyUI/custom_nodes/fast/patch.py", "fast.patch"),
+        ("/opt/secret/patch.py", "patch"),
         ("/build/somebody/attention.cpp", "attention.cpp"),
     ],
 )

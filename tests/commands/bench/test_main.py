@@ -474,13 +474,24 @@ def test_what_is_ignored_stays_ignored():
 
 @pytest.mark.parametrize("source", ["--baseline", "--workflow"])
 @pytest.mark.parametrize("option", ["--output", "--plot"])
-def test_no_result_takes_the_place_of_what_is_read(bench, tmp_path, option, source):
+@pytest.mark.parametrize("by", ["link", "second name", "way around", "other case"])
+def test_no_result_takes_the_place_of_what_is_read(bench, tmp_path, link, option, source, by):
     suffix = {"--output": ".csv", "--plot": ".html"}[option]
     old = tmp_path / f"old{suffix}"
     old.write_text("mine")
-    (tmp_path / f"link{suffix}").symlink_to(old)
+    other = tmp_path / f"other{suffix}"
+    if by == "link":
+        link(other, old)
+    elif by == "second name":
+        os.link(old, other)
+    elif by == "way around":
+        other = tmp_path / ".." / tmp_path.name / old.name
+    else:
+        other = tmp_path / old.name.upper()
+        if not other.exists():
+            pytest.skip("names of another case are other files here")
 
-    code, _, err = bench(source, old, option, tmp_path / f"link{suffix}")
+    code, _, err = bench(source, old, option, other)
 
     assert code == 2 and old.read_text() == "mine"
     assert f"{option} and {source} are both '{old}', needs two files" in err
