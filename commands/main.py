@@ -14,7 +14,7 @@ from ..attention.backends import KERNELS
 from ..attention.choose.policy import wishes
 from ..attention.report.text import text_of
 from ..attention.wan import Video
-from . import demo, doctor
+from . import demo, diagnosis, doctor
 from .console import INTERRUPTED, STOPPED, say
 
 EXIT_CODES = (
@@ -87,7 +87,7 @@ def _bench(arguments: list[str]) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     findings = doctor.examine(options.device, options.comfyui)
-    say(json.dumps(findings, indent=1) if options.json else doctor.text(findings))
+    say(json.dumps(findings, indent=1) if options.json else diagnosis.text(findings))
     fused = [backend for backend in findings["backends"] if backend["name"] != "math"]
     return 0 if any(backend["available"] for backend in fused) else 1
 

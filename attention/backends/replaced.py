@@ -44,7 +44,8 @@ def replaced(registered: Callable[[str], str], attention: Callable) -> list[str]
         owner = _owner(found[1]) if found else ""
         if owner:
             sentences.append(_sentence(backend, owner))
-    if attention is not torch._C._nn.scaled_dot_product_attention:
+    own = torch._C._nn.scaled_dot_product_attention  # pyright: ignore[reportAttributeAccessIssue]
+    if attention is not own:
         sentences.append(_sentence("scaled_dot_product_attention", _qualified(attention)))
     return sentences
 

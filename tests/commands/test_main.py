@@ -3,12 +3,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import sys
 
 import pytest
 import torch
 from wanattn.attention.backends import BACKENDS, packages
+from wanattn.attention.choose import advice
 from wanattn.attention.environment import probe
-from wanattn.commands import doctor
+from wanattn.commands import diagnosis, doctor
 from wanattn.commands import main as cli
 
 
@@ -29,8 +31,10 @@ def test_doctor_text_gives_the_reason(capsys):
     cli.main(["doctor", "--device", "cpu"])
 
     text = capsys.readouterr().out
-    assert "backend cudnn (cuDNN): not available: cuDNN does not exist on cpu" in text
-    assert f"torch: {torch.__version__}" in text
+    assert text.startswith("Use auto. Here: flash, math. 11 kernels missing: ")
+    assert "  cudnn      cuDNN does not exist on cpu\n" in text
+    assert "  flash      here: FlashAttention\n" in text
+    assert f"torch {torch.__version__}" in text
 
 
 def test_doctor_gives_the_install_line_and_the_caveat_where_the_package_is_all_that_lacks(
@@ -42,18 +46,62 @@ def test_doctor_gives_the_install_line_and_the_caveat_where_the_package_is_all_t
 
     def told(name, *reasons):
         kernel = dataclasses.replace(BACKENDS[name], refusals=lambda call, env: list(reasons))
-        findings = {
-            "environment": {},
-            "toggles": {},
-            "device": "cpu",
-            "comfyui": None,
-            "backends": [doctor._try(kernel, "cpu", environment)],
-        }
-        return doctor.text(findings)
+        return diagnosis.text(findings([doctor._try(kernel, "cpu", environment)], environment))
 
-    assert "to install: " in told("fa3", absence) and "pip install fa3-fwd" in told("fa3", absence)
+    assert "pip install fa3-fwd" in told("fa3", absence)
     assert "error about 5e-2" in told("fa3_fp8", absence)
-    assert "to install" not in told("fa3", absence, "compute capability 8.6, needs 9.0")
+    assert "pip install" not in told("fa3", absence, "compute capability 8.6, needs 9.0")
+
+
+def findings(backends, environment, device="cpu") -> dict:
+    """What the doctor finds, but for what it looks up on this machine."""
+    known = {"environment": environment.facts(), "device": device, "comfyui": None}
+    found = doctor.advise(environment, device, backends, {})
+    return {**found, **known, "toggles": {}, "replaced": [], "backends": backends}
+
+
+def test_doctor_begins_with_a_torch_that_cannot_use_the_card(make_environment, monkeypatch):
+    python = r"C:\Program Files\ComfyUI\python_embeded\python.exe"
+    monkeypatch.setattr(sys, "executable", python)
+    monkeypatch.setattr(sys, "platform", "win32")
+    environment = make_environment(
+        torch="2.14.1+cpu", cuda=None, gpus=(), cards=("NVIDIA GeForce RTX 5090",), built_for="cpu"
+    )
+
+    lines = diagnosis.text(findings([], environment)).splitlines()
+
+    assert (
+        lines[0] == "torch 2.14.1+cpu cannot use your NVIDIA GeForce RTX 5090: it is built for CPUs"
+    )
+    assert lines[3].startswith(f'  "{python}" -m pip install --force-reinstall torch')
+    assert "PowerShell" in lines[4]
+
+
+def test_doctor_fits_80_columns_but_for_what_is_copied(make_environment, monkeypatch):
+    monkeypatch.setattr(
+        packages,
+        "find",
+        lambda package: packages.Found(None, f"{package.title} not installed (no)"),
+    )
+    environment = make_environment(cards=("NVIDIA H100 80GB HBM3",))
+    call = advice.probe_call(environment, "cuda")
+    backends = [
+        {
+            "name": backend.name,
+            "label": backend.label,
+            "exact": backend.exact,
+            "reasons": reasons,
+            "available": not reasons,
+            **doctor._package(backend, environment, "cuda", reasons),
+        }
+        for backend in BACKENDS.values()
+        for reasons in [backend.refusals(call, environment)]
+    ]
+
+    lines = diagnosis.text(findings(backends, environment, "cuda")).splitlines()
+
+    assert not [line for line in lines if len(line) > 80 and " -m pip install " not in line]
+    assert "Missing, and would gain most: fa3, 1.2x cudnn elsewhere" in "\n".join(lines)
 
 
 def test_doctor_reads_a_host_without_running_it(tmp_path, capsys):
