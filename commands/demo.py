@@ -20,6 +20,7 @@ from ..attention.report.payload import payload_of
 from ..attention.report.text import csv_of
 from ..attention.run.intercept import Intercept
 from ..attention.wan import TEXT_TOKENS, Video
+from ..bench.results.words import listed
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
@@ -36,21 +37,35 @@ class Outcome:
     error: float
 
 
-def run(
-    backends: Sequence[str],
-    device: str,
-    clip: Video,
-    steps: int,
-    progress: Callable[[int], object] = lambda forwards: None,
-) -> tuple[dict, Recorder, list[Outcome]]:
-    """Denoise the same latents unpatched and under each backend; return the payload, the recorder, the outcomes."""
+def prepare(backends: Sequence[str], device: str, steps: int, out: Path) -> WanTransformer3DModel:
+    """The model, once everything that a run needs is known to be there; else a sentence, before anything is shown."""
     unknown = [name for name in backends if name not in wishes()]
     if unknown:
         raise ValueError(f"unknown backend '{unknown[0]}'; expected one of {', '.join(wishes())}")
     if steps < 1:
         raise ValueError(f"steps {steps}, needs at least 1")
     require(device)
-    model = tiny_model(device)
+    _check_folder(out)
+    return tiny_model(device)
+
+
+def _check_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path in filter(Path.exists, _files(out)):
+            path.open("ab").close()  # a spreadsheet on Windows keeps others out
+    except OSError as error:
+        raise ValueError(f"--out '{out}' cannot be written ({error.strerror or error})") from error
+
+
+def run(
+    model: WanTransformer3DModel,
+    backends: Sequence[str],
+    clip: Video,
+    steps: int,
+    progress: Callable[[int], object] = lambda forwards: None,
+) -> tuple[dict, Recorder, list[Outcome]]:
+    """Denoise the same latents unpatched and under each backend; return the payload, the recorder, the outcomes."""
     expected = denoise(model, clip, steps, None, progress)
     recorder, outcomes = Recorder(), []
     for name in backends:
@@ -60,7 +75,7 @@ def run(
             result = denoise(model, clip, steps, intercept, progress)
         recorder.end(run, "finished")
         outcomes.append(Outcome(name, _relative_error(result, expected)))
-    facts = probe().facts(device)
+    facts = probe().facts(str(model.device))
     model_facts = {"class": type(model).__name__, "wan": True}
     return payload_of(recorder.snapshot(), facts, model=model_facts), recorder, outcomes
 
@@ -131,14 +146,47 @@ def _relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
     return ((result - expected).abs().max() / expected.abs().max()).item()
 
 
+def meaning(payload: dict, outcomes: Sequence[Outcome], limit: float) -> str:
+    """What a run shows, in two or three sentences."""
+    times = _times(payload["rows"])
+    device = str(payload["rows"][0]["device"]) if payload["rows"] else "cpu"
+    ran = list(times) or sorted({str(row["active"]) for row in payload["rows"]})
+    what = "CPU" if device.startswith("cpu") else payload["environment"].get("gpu") or device
+    sentences = [
+        f"On this {what} {listed(ran)} {'runs' if len(ran) == 1 else 'run'}{_lead(times)}."
+    ]
+    if device.startswith("cpu"):
+        sentences.append("An NVIDIA card adds cuDNN and mem-efficient.")
+    wrong = [outcome.backend for outcome in outcomes if not outcome.error <= limit]
+    equal = f"Every output equals the unpatched model's to {limit:.0e}."
+    sentences.append(f"The output under {listed(wrong)} is wrong." if wrong else equal)
+    return " ".join(sentences)
+
+
+def _times(rows: Sequence[dict]) -> dict[str, float]:
+    """Milliseconds of a self-attention call by the backend that was asked for and ran, fastest first."""
+    times = {
+        row["active"]: row["milliseconds"]
+        for row in rows
+        if row["role"] == "self" and row["active"] == row["requested"] and row["milliseconds"]
+    }
+    return dict(sorted(times.items(), key=lambda time: time[1]))
+
+
+def _lead(times: dict[str, float]) -> str:
+    if len(times) < 2:
+        return ""
+    first, last = next(iter(times)), next(reversed(times))
+    return f", {first} {times[last] / times[first]:.1f}x as fast as {last} at this small size"
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / f"demo.{suffix}" for suffix in ("json", "csv", "html")]
+
+
 def write(folder: Path, payload: dict, recorder: Recorder) -> list[Path]:
     """Write demo.json, demo.csv and demo.html."""
-    folder.mkdir(parents=True, exist_ok=True)
-    contents = {
-        "demo.json": json.dumps(payload, indent=1),
-        "demo.csv": csv_of(recorder.snapshot()),
-        "demo.html": html.render(payload),
-    }
-    for name, content in contents.items():
-        (folder / name).write_text(content, encoding="utf-8", newline="")
-    return [folder / name for name in contents]
+    contents = (json.dumps(payload, indent=1), csv_of(recorder.snapshot()), html.render(payload))
+    for path, content in zip(_files(folder), contents, strict=True):
+        path.write_text(content, encoding="utf-8", newline="")
+    return _files(folder)

@@ -74,6 +74,7 @@ def test_archive_holds_the_pack_and_nothing_else():
     tops = {name.partition("/")[0] for name in names}
     assert tops == {
         "__init__.py",
+        "__main__.py",
         "version.py",
         "attention",
         "bench",

@@ -3,15 +3,19 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from wanattn.attention.backends import BACKENDS, packages
 from wanattn.attention.choose import advice
 from wanattn.attention.environment import probe
-from wanattn.commands import diagnosis, doctor
+from wanattn.commands import demo, diagnosis, doctor
 from wanattn.commands import main as cli
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_doctor_tries_every_backend(capsys):
@@ -25,6 +29,22 @@ def test_doctor_tries_every_backend(capsys):
     assert fa3["reasons"] == ["FlashAttention-3 does not exist on cpu"]
     assert fa3["install"] is None  # nothing to install would change that
     assert findings["toggles"] == {"flash": True, "mem_efficient": True, "math": True}
+
+
+@pytest.mark.parametrize("way", ["-m wanattn", "by its folder"])
+def test_python_runs_the_pack_where_nothing_is_installed(tmp_path, way):
+    """By its folder also in ComfyUI's portable Python, which looks for modules in no current folder."""
+    if way == "by its folder":
+        command = [sys.executable, str(ROOT)]
+    elif sys.flags.isolated:
+        pytest.skip("this Python, as the one under Wine, looks for modules in no current folder")
+    else:
+        command = [sys.executable, "-m", ROOT.name]
+
+    done = subprocess.run([*command, "--help"], cwd=ROOT.parent, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("examples:")
 
 
 def test_doctor_text_gives_the_reason(capsys):
@@ -152,4 +172,70 @@ def test_demo_runs_every_backend_and_matches_the_unpatched_model(tmp_path, capsy
     assert payload["calls"] == 6 * 2 * 4  # backends, forwards, two calls in each of two blocks
     with (tmp_path / "demo.csv").open() as lines:
         assert len(list(csv.DictReader(lines))) == payload["calls"]
-    assert "max relative error against the unpatched model" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "max relative error against the unpatched model" in out
+    assert "Every output equals the unpatched model's to 1e-04." in out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("lacking", ["diffusers", "a folder"])
+def test_demo_says_what_it_lacks_before_it_draws_anything(tmp_path, capfd, monkeypatch, lacking):
+    out = tmp_path / "out"
+    if lacking == "diffusers":
+        monkeypatch.setitem(sys.modules, "diffusers", None)
+        for name in [name for name in sys.modules if name.startswith("diffusers.")]:
+            monkeypatch.setitem(sys.modules, name, None)
+    else:
+        out.write_text("a file")
+
+    assert cli.main(["demo", "--device", "cpu", "--out", str(out)]) == 2
+
+    err = capfd.readouterr().err
+    assert err.startswith("wanattn: ") and "denoising" not in err
+    assert ("the demo needs diffusers" if lacking == "diffusers" else "cannot be written") in err
+
+
+@pytest.mark.parametrize(
+    ("error", "device", "told"),
+    [
+        (
+            0.0,
+            "cpu",
+            "On this CPU flash and math run, flash 4.0x as fast as math at this small size. "
+            "An NVIDIA card adds cuDNN and mem-efficient. "
+            "Every output equals the unpatched model's to 1e-04.",
+        ),
+        (
+            float("nan"),
+            "cuda:0",
+            "On this RTX flash and math run, flash 4.0x as fast as math at this small size. "
+            "The output under math is wrong.",
+        ),
+    ],
+)
+def test_demo_ends_with_what_it_means(error, device, told):
+    def row(requested, active, milliseconds, role="self"):
+        times = {"milliseconds": milliseconds, "requested": requested, "active": active}
+        return {"role": role, "device": device, **times}
+
+    rows = [row("math", "math", 2.0), row("flash", "flash", 0.5), row("cudnn", "flash", 0.1)]
+    rows.append(row("math", "math", 9.0, role="text"))
+    payload = {"rows": rows, "environment": {"gpu": "RTX"}}
+
+    outcomes = [demo.Outcome("flash", 0.0), demo.Outcome("math", error)]
+    assert demo.meaning(payload, outcomes, 1e-4) == told
+
+
+def test_the_profilers_own_lines_stay_off_the_console():
+    script = """
+import os, runpy
+console = runpy.run_path({!r})
+with console["without_profiler_lines"]() as stream:
+    os.write(2, b"USDT:2026 profiler_start\\na warning\\n")
+    stream.write("the bar\\n")
+os.write(2, b"after\\n")
+""".format(str(ROOT / "commands" / "console.py"))
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert sorted(done.stderr.splitlines()) == ["a warning", "after", "the bar"]
+    assert done.stderr.splitlines()[-1] == "after"

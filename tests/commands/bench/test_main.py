@@ -412,7 +412,10 @@ def test_the_kernels_load_nothing_of_the_repository(tmp_path):
     assert done.returncode == 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another signal there")
+@pytest.mark.skipif(
+    sys.platform == "win32",
+    reason="neither Windows nor Wine sends signals; the next test raises them",
+)
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "again at once"])
 @pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_the_real_command_with_the_rows_kept(tmp_path, sent, times):
@@ -435,6 +438,38 @@ def test_a_signal_ends_the_real_command_with_the_rows_kept(tmp_path, sent, times
 
     assert running.returncode == 130 or times == 2, err  # the second may come when all is done
     assert b"wanattn: stopped, 1 row kept in a.csv" in err and b"Stopped early" in out
+    assert len(files.read(tmp_path / "a.csv").rows[0].times) >= 1
+
+
+RAISING = """
+import pathlib, signal, threading, time
+def wait():
+    while not pathlib.Path("now").exists():
+        time.sleep(0.01)
+    signal.raise_signal(signal.{})
+threading.Thread(target=wait, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize("raised", [n for n in ("SIGINT", "SIGBREAK") if hasattr(signal, n)])
+def test_ctrl_c_and_ctrl_break_keep_the_rows_where_no_signal_is_sent(tmp_path, raised):
+    script = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script += RAISING.format(raised)
+    script += LOADED.format(str(ROOT / "__init__.py")) + "sys.exit(pack.main())"
+    arguments = "bench kernels --device cpu --size 64x64 --frames 5 --roles self --backends flash"
+    arguments += " --repeat 100000000 --output a.csv"
+    with open(tmp_path / "err", "w+b") as err:
+        running = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments.split()], cwd=tmp_path, stderr=err
+        )
+        while not re.search(rb"flash \d+/", (tmp_path / "err").read_bytes()):
+            assert running.poll() is None
+            time.sleep(0.05)
+        (tmp_path / "now").touch()
+        running.wait(timeout=60)
+
+    assert running.returncode == 130
+    assert b"wanattn: stopped, 1 row kept in a.csv" in (tmp_path / "err").read_bytes()
     assert len(files.read(tmp_path / "a.csv").rows[0].times) >= 1
 
 
