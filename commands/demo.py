@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..attention.backends import BACKENDS
 from ..attention.backends.packages import pip
 from ..attention.choose.policy import Policy, wishes
+from ..attention.choose.timer import timer_for
 from ..attention.environment import probe, require
 from ..attention.record.recorder import Recorder
 from ..attention.report import html
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 TEXT_DIM = 256
 GUIDANCE = 4.0
+RACE_TOKENS = 4096  # some 0.2 s on a CPU, where math then needs 0.3 GiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +150,10 @@ def _relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
     return ((result - expected).abs().max() / expected.abs().max()).item()
 
 
-def meaning(payload: dict, outcomes: Sequence[Outcome], limit: float) -> str:
-    """What a run shows, in two or three sentences."""
-    times = _times(payload["rows"])
+def meaning(
+    payload: dict, times: dict[str, float], outcomes: Sequence[Outcome], limit: float
+) -> str:
+    """What a run shows, in two or three sentences. `times` are those of one larger call, as `race` gives them."""
     device = str(payload["rows"][0]["device"]) if payload["rows"] else "cpu"
     ran = list(times) or sorted({str(row["active"]) for row in payload["rows"]})
     what = "CPU" if device.startswith("cpu") else payload["environment"].get("gpu") or device
@@ -163,13 +168,16 @@ def meaning(payload: dict, outcomes: Sequence[Outcome], limit: float) -> str:
     return " ".join(sentences)
 
 
-def _times(rows: Sequence[dict]) -> dict[str, float]:
-    """Milliseconds of a self-attention call by the backend that was asked for and ran, fastest first."""
-    times = {
-        row["active"]: row["milliseconds"]
-        for row in rows
-        if row["role"] == "self" and row["active"] == row["requested"] and row["milliseconds"]
-    }
+@torch.inference_mode()
+def race(payload: dict, device: str) -> dict[str, float]:
+    """Milliseconds of a call that is large enough to tell the backends that ran apart, by name, fastest first."""
+    q = torch.randn(1, 2, RACE_TOKENS, 128, device=device, dtype=dtype_for(device))
+    milliseconds = timer_for(q.device)
+    times = {}
+    for name in {str(row["active"]) for row in payload["rows"]} & set(BACKENDS):
+        run = functools.partial(BACKENDS[name].run, q, q, q)
+        run()
+        times[name] = min(milliseconds(run, 1) for _ in range(3))
     return dict(sorted(times.items(), key=lambda time: time[1]))
 
 
@@ -177,7 +185,9 @@ def _lead(times: dict[str, float]) -> str:
     if len(times) < 2:
         return ""
     first, last = next(iter(times)), next(reversed(times))
-    return f", {first} {times[last] / times[first]:.1f}x as fast as {last} at this small size"
+    return (
+        f", {first} {times[last] / times[first]:.1f}x as fast as {last} at {RACE_TOKENS:,} tokens"
+    )
 
 
 def _files(folder: Path) -> list[Path]:

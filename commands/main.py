@@ -123,16 +123,22 @@ def _demo(options: argparse.Namespace) -> int:
     say(
         json.dumps(payload, indent=1)
         if options.json
-        else _demo_text(payload, outcomes, paths, limit)
+        else _demo_text(payload, outcomes, paths, limit, demo.race(payload, device))
     )
     return 0 if all(outcome.error <= limit for outcome in outcomes) else 1
 
 
-def _demo_text(payload: dict, outcomes: list[demo.Outcome], paths: list[Path], limit: float) -> str:
+def _demo_text(
+    payload: dict,
+    outcomes: list[demo.Outcome],
+    paths: list[Path],
+    limit: float,
+    times: dict[str, float],
+) -> str:
     errors = [f"  {outcome.backend}: {outcome.error:.2e}" for outcome in outcomes]
     verdict = f"max relative error against the unpatched model (at most {limit:.0e} expected):"
     written = f"written: {', '.join(map(str, paths))}"
-    meaning = demo.meaning(payload, outcomes, limit)
+    meaning = demo.meaning(payload, times, outcomes, limit)
     return "\n".join([text_of(payload), "", verdict, *errors, written, "", meaning])
 
 

@@ -200,29 +200,25 @@ def test_demo_says_what_it_lacks_before_it_draws_anything(tmp_path, capfd, monke
         (
             0.0,
             "cpu",
-            "On this CPU flash and math run, flash 4.0x as fast as math at this small size. "
+            "On this CPU flash and math run, flash 4.0x as fast as math at 4,096 tokens. "
             "An NVIDIA card adds cuDNN and mem-efficient. "
             "Every output equals the unpatched model's to 1e-04.",
         ),
         (
             float("nan"),
             "cuda:0",
-            "On this RTX flash and math run, flash 4.0x as fast as math at this small size. "
+            "On this RTX flash and math run, flash 4.0x as fast as math at 4,096 tokens. "
             "The output under math is wrong.",
         ),
     ],
 )
 def test_demo_ends_with_what_it_means(error, device, told):
-    def row(requested, active, milliseconds, role="self"):
-        times = {"milliseconds": milliseconds, "requested": requested, "active": active}
-        return {"role": role, "device": device, **times}
-
-    rows = [row("math", "math", 2.0), row("flash", "flash", 0.5), row("cudnn", "flash", 0.1)]
-    rows.append(row("math", "math", 9.0, role="text"))
+    rows = [{"active": name, "device": device} for name in ("math", "flash", "host")]
     payload = {"rows": rows, "environment": {"gpu": "RTX"}}
+    times = {"flash": 0.5, "math": 2.0}
 
     outcomes = [demo.Outcome("flash", 0.0), demo.Outcome("math", error)]
-    assert demo.meaning(payload, outcomes, 1e-4) == told
+    assert demo.meaning(payload, times, outcomes, 1e-4) == told
 
 
 def test_the_profilers_own_lines_stay_off_the_console():
