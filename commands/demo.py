@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..attention import filename
 from ..attention.backends import BACKENDS
 from ..attention.backends.packages import pip
 from ..attention.choose.policy import Policy, wishes
@@ -54,12 +55,16 @@ def prepare(backends: Sequence[str], device: str, steps: int, out: Path) -> WanT
 
 
 def _check_folder(out: Path) -> None:
+    if trouble := filename.trouble(out):
+        raise ValueError(f"--out '{out}': {trouble}")
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path in filter(Path.exists, _files(out)):
             path.open("ab").close()  # a spreadsheet on Windows keeps others out
     except OSError as error:
-        raise ValueError(f"--out '{out}' cannot be written ({error.strerror or error})") from error
+        raise ValueError(
+            f"--out '{out}' cannot be written ({filename.explained(error, out)})"
+        ) from error
 
 
 def run(

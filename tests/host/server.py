@@ -16,6 +16,7 @@ from .hosts import REPOSITORY
 
 START_SECONDS = 180
 RUN_SECONDS = 120
+FAILURES = ("IMPORT FAILED", "Cannot import", "Error while calling comfy_entrypoint")
 
 
 class Server:
@@ -73,6 +74,12 @@ class Server:
 
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def failed_imports(self) -> list[str]:
+        """Of custom nodes; the host's own may lack a package."""
+        lines = self.log().replace("\\", "/").splitlines()
+        ours = (line for line in lines if "custom_nodes/" in line)
+        return [line for line in ours if any(failure in line for failure in FAILURES)]
 
     def get(self, path: str):
         with urllib.request.urlopen(f"http://{self.address}{path}", timeout=30) as answer:
