@@ -15,7 +15,7 @@ from ...attention.backends.packages import pip
 from ...attention.failure import words
 from ...bench import REPOSITORY
 from ...bench.benchmark import Benchmark
-from ...bench.results import chart, compare, file, table
+from ...bench.results import chart, compare, file, share, table
 from ...bench.results.machine import facts
 from ...bench.results.row import Results
 from ...bench.results.words import listed
@@ -117,6 +117,9 @@ def parser_of(depth: Benchmark) -> argparse.ArgumentParser:
     )
     common.add_argument("--against", metavar="BACKEND", help="what the others are set against")
     common.add_argument("--plot", type=Path, metavar="FILE", help="a chart as .png or .html")
+    common.add_argument(
+        "--share", type=Path, metavar="FILE", help="what others may see, as .json: no path, no name"
+    )
     common.add_argument("--repeat", type=int, metavar="N", help="rounds, at least 2")
     common.add_argument("--seed", type=int, metavar="N", help="of the random inputs; default 0")
     common.add_argument("--settings", metavar="LABEL", help="kept with each row")
@@ -133,7 +136,7 @@ def run(depth: Benchmark, options: argparse.Namespace) -> int:
         code, ending = _measured(depth, options, keeper)
         deafen()
         keeper.close()
-        unsaved = _save(keeper)
+        unsaved = _save(keeper) or _shared(results, options.share)
         if keeper.tells:
             _show(results, old, options, keeper.written)
     if unsaved:
@@ -186,6 +189,17 @@ def _save(keeper: SavedProgress) -> str:
     return ""
 
 
+def _shared(results: Results, path: Path | None) -> str:
+    """Why it could not be written, empty where it was or was not asked for."""
+    try:
+        if path is not None:
+            share.write(results, path)
+            say(f"to share: {path}", sys.stderr)
+    except (ValueError, OSError) as error:
+        return f"--share: {error}"
+    return ""
+
+
 def check(depth: Benchmark, options: argparse.Namespace) -> Results | None:
     """Everything that could spoil the end of a long run, before it begins. Gives the results of --baseline."""
     if options.repeat is not None and options.repeat < 2:
@@ -194,6 +208,10 @@ def check(depth: Benchmark, options: argparse.Namespace) -> Results | None:
         raise ValueError(f"seed {options.seed}, needs 0 to {MOST_SEED}")
     for path in options.output:
         file.check_target(path, "--output", file.SUFFIXES)
+    if options.share is not None:
+        if depth.name not in share.SHAREABLE:
+            raise ValueError(f"--share: {share.refusal(depth.name)}")
+        file.check_target(options.share, "--share", share.SUFFIXES)
     if options.plot is not None:
         file.check_target(options.plot, "--plot", chart.SUFFIXES)
         _require_matplotlib()
@@ -214,6 +232,7 @@ def _spare_inputs(options: argparse.Namespace) -> None:
     read = [("--baseline", options.baseline), ("--workflow", getattr(options, "workflow", None))]
     read += [("--replay", path) for path in replays]
     written = [("--output", path) for path in options.output] + [("--plot", options.plot)]
+    written += [("--share", options.share)]
     for option, path in written:
         for other, source in read:
             if path and source and _is_one_file(path, Path(source)):
