@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
 from wanattn.attention.backends import BACKENDS, packages
@@ -313,3 +314,21 @@ def test_every_figure_has_a_source_and_a_date():
 )
 def test_the_table_has_a_line_for(card):
     assert advice.of_card(card)
+
+
+README = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| (RTX \w+(?: \w+)?|H100|B200|A100|AMD) \| (.+?) \|", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("card", "known"), ROWS, ids=[card for card, _ in ROWS])
+def test_the_readme_says_what_the_table_says(card, known):
+    told = re.findall(r"(?:`\w+`|SageAttention 2|choice|at least|int8) (\d+(?:\.\d+)?)", known)
+    name = {"AMD": "RX 7900"}.get(card, card)
+
+    assert told
+    figures = {f"{figure:g}" for line in advice.of_card(name) for figure in line.figures.values()}
+    assert {f"{float(figure):g}" for figure in told} <= figures
+
+
+def test_the_readme_has_a_row_for_every_card_people_ask_for():
+    assert {"RTX 5090", "RTX 4090", "RTX 3090", "H100", "AMD"} <= {card for card, _ in ROWS}
