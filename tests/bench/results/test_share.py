@@ -12,7 +12,7 @@ from wanattn.bench.results import share
 from wanattn.tests.bench.made import results, row
 
 ROOT = Path(__file__).resolve().parents[3]
-SECRET = "C:\\Users\\mara\\video.json"
+SECRET = "D:\\films\\mara\\video.json"
 
 
 def measured(**changes):
