@@ -141,20 +141,22 @@ def unused_card(environment: Environment) -> str:
 
 
 def _why_unused(environment: Environment) -> str:
-    if environment.built_for == "cpu":
-        return "it is built for CPUs only"
-    return f"it is built for {environment.built_for}, which the card's driver does not serve"
+    if not environment.built_for.startswith("CUDA"):
+        return f"it is built for {environment.built_for.replace('cpu', 'CPUs only')}"
+    return f"it is built for {environment.built_for} and finds no card that it can use"
 
 
 def remedy(environment: Environment) -> str:
     """The line that lets torch use the card, a sentence where none does, empty where nothing is wrong."""
     if not unused_card(environment):
         return ""
-    if environment.built_for == "cpu":
+    if not environment.built_for.startswith("CUDA"):
         return pip(
             "--force-reinstall", "torch", "torchvision", "torchaudio", "--index-url", CUDA_TORCH
         )
-    return "Update the card's driver, or install a torch for an older CUDA."
+    return (
+        "The card's driver may be too old for that CUDA, or CUDA_VISIBLE_DEVICES may hide the card."
+    )
 
 
 def use(

@@ -92,11 +92,10 @@ def _missing(name: str, error: ModuleNotFoundError) -> str:
 
 
 def _absence(name: str) -> str:
-    folder = REPOSITORY.rpartition("/")[2]
-    line = f"{pip('-e', chr(34) + '.[bench]' + chr(34))}"
+    line = pip("-e", '".[bench]"')
     return (
         f"bench {name} comes with the repository and is not in this installation; get it with: "
-        f"git clone {REPOSITORY} && cd {folder} && {line}"
+        f"git clone {REPOSITORY}, then in its folder: {line}"
     )
 
 

@@ -100,7 +100,7 @@ TORCH = "flash, efficient, cudnn, math"
             OLD_DRIVER,
             "cpu",
             (),
-            "torch 2.12.1+cu130 cannot use your NVIDIA GeForce RTX 3090: it is built for CUDA 13.0, which the card's driver does not serve.",
+            "torch 2.12.1+cu130 cannot use your NVIDIA GeForce RTX 3090: it is built for CUDA 13.0 and finds no card that it can use.",
         ),
         (
             RTX_5090,

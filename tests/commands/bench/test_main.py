@@ -383,6 +383,21 @@ def test_help_lists_the_depths_and_loads_none(monkeypatch, capfd):
     assert all(f"  {name}" in out for name in ("kernels", "model", "workflow"))
 
 
+@pytest.mark.parametrize("name", command.BENCHMARKS)
+def test_help_can_be_shown_on_any_console(name, monkeypatch, capfd):
+    """Also in code page 437, which argparse knows nothing of."""
+    if name == "workflow":
+        pytest.importorskip("aiohttp", reason="aiohttp not installed")
+        from wanattn.commands.bench.workflow.command import BENCHMARK
+
+        monkeypatch.setattr(command, "load", lambda _: BENCHMARK)
+
+    with pytest.raises(SystemExit):
+        cli.main(["bench", name, "--help"])
+
+    assert "--share" in (out := capfd.readouterr().out) and out.isascii()
+
+
 def test_an_unknown_depth_is_a_sentence(capfd):
     assert cli.main(["bench", "nodes"]) == 2
     assert "benchmark 'nodes', needs one of kernels, model, workflow" in capfd.readouterr().err
@@ -395,7 +410,7 @@ def test_without_the_repository_it_says_how_to_get_it(monkeypatch, capfd):
 
     said = capfd.readouterr().err
     assert "bench workflow comes with the repository and is not in this installation" in said
-    assert f"git clone {command.REPOSITORY} && cd wanattn && " in said
+    assert f"git clone {command.REPOSITORY}, then in its folder: " in said
     assert '-m pip install -e ".[bench]"' in said
     assert f'Repository = "{command.REPOSITORY}"' in (ROOT / "pyproject.toml").read_text()
 
