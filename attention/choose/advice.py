@@ -26,7 +26,8 @@ CUDA_TORCH = "https://download.pytorch.org/whl/cu130"
 class Line:
     """What is known about a card from one source. `figures` are by backend, or in words where that is not known.
 
-    `unit` is TFLOP/s or x, of which more is better, or ms or s; `by` is ours or published.
+    `unit` is TFLOP/s or x, of which more is better, or ms or s; `by` is ours or published. `install` is how to get what
+    a figure is of, where that is not what the kernel's own line installs.
     """
 
     card: str
@@ -37,6 +38,7 @@ class Line:
     by: str = ""
     source: str = ""
     date: str = ""
+    install: Mapping[str, str] = field(default_factory=dict)
 
     def gain(self, name: str, over: str) -> float:
         """How many times as fast `name` was as `over`."""
@@ -179,11 +181,14 @@ def use(
     told = [line for line in of_card(card) if line.figures]
     if not told:
         return f"{card}: not measured here, and no figure of such a card is known; wanattn bench measures it."
-    best = next((line for line in told if len(set(line.figures) & _exact(here)) > 1), None)
-    if best is None:
-        return f"{card}: not measured here. Known of such a card: {told[0]}."
-    name = best.fastest(_exact(here))
-    return f"{card}: not measured here. Of what is here {name} was fastest elsewhere: {best}."
+    for line in told:
+        name = line.fastest(_exact(here))
+        others = set(line.figures) & _exact(here) - {name}
+        if name and (others or name == line.fastest(_exact(line.figures))):
+            return (
+                f"{card}: not measured here. Of what is here {name} was fastest elsewhere: {line}."
+            )
+    return f"{card}: not measured here. Known of such a card: {told[0]}."
 
 
 def _exact(names: Iterable[str]) -> set[str]:
@@ -237,7 +242,7 @@ def gain(environment: Environment, device: str, found: Standing) -> Gain | None:
         if line is not None and ratio > 1:
             why = f"{ratio:.1f}x {over} elsewhere: {line}"
             return _overtaking(environment, card, name, why, found.missing) or _gain(
-                environment, name, why
+                environment, line, name, why
             )
     return None
 
@@ -248,22 +253,25 @@ def _overtaking(
     """Another missing kernel that was faster still, though nobody set it against what is here."""
     for line in of_card(card):
         best = line.fastest(_exact(missing))
-        if best not in (None, name) and name in line.figures:
-            ratio = line.gain(best, name)
-            return _gain(
-                environment, best, f"{ratio:.1f}x {name} elsewhere: {line}; {name} was {why}"
-            )
+        if best and name in line.figures and (ratio := line.gain(best, name)) > 1:
+            told = f"{ratio:.1f}x {name} elsewhere: {line}; {name} was {why}"
+            return _gain(environment, line, best, told)
     return None
 
 
 def _rivals(line: Line, here: Sequence[str]) -> list[str]:
-    """What a figure may be set against: an exact kernel that is here, or torch's own choice among those."""
-    named = [name for name in line.figures if name in _exact(here)]
-    return named or [name for name in line.figures if name not in BACKENDS]
+    """What a figure may be set against: an exact kernel that is here, torch's own choice among those, any exact one."""
+    exact = _exact(line.figures)
+    return (
+        [name for name in exact if name in here]
+        or [name for name in line.figures if name not in BACKENDS]
+        or sorted(exact)
+    )
 
 
-def _gain(environment: Environment, name: str, why: str) -> Gain:
+def _gain(environment: Environment, line: Line, name: str, why: str) -> Gain:
     backend = BACKENDS[name]
-    install = backend.package.install(environment) if isinstance(backend, Kernel) else ""
+    usual = backend.package.install(environment) if isinstance(backend, Kernel) else ""
+    install = line.install.get(name, usual)
     precision = "" if backend.exact else ", approximate"
     return Gain(name, f"{name}{precision}, {why}", install)

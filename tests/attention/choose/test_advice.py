@@ -230,6 +230,7 @@ def test_without_them_it_is_what_others_measured_and_says_so():
     )
     assert "ours: docs/measured.md, 2026-11-24" in told
     assert "flash was fastest" in use(nvidia("A100-SXM4-80GB", (8, 0)))
+    assert "cudnn was fastest" in use(nvidia("B200", (10, 0)))
     assert "not measured here. Known of such a card: fa2 317 s" in use(RTX_5090)
 
 
@@ -270,6 +271,14 @@ def test_where_nothing_is_known_nothing_is_claimed(environment, device):
         ),
         (RTX_5090, ("fa2", "fastflash"), "sage3", "sage3, approximate, 4.9x fa2 elsewhere", "PyPI"),
         (nvidia("GeForce RTX 3090", (8, 6)), (), None, "", ""),
+        (
+            nvidia("GeForce RTX 4090", (8, 9)),
+            (),
+            "sage",
+            "sage, approximate, 2.6x fa2 elsewhere",
+            "SageAttention 2 is not on PyPI",
+        ),
+        (nvidia("B200", (10, 0)), (), None, "", ""),
     ],
 )
 def test_the_missing_kernel_that_gains_most(environment, there, name, why, install, installed):
