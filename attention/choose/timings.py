@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ..call import Call
+from ..patience import patiently
 
 log = logging.getLogger("wanattn")
 
@@ -105,7 +106,7 @@ class Timings:
     def _load(self, path: Path) -> dict[str, dict[str, dict[str, Timing]]]:
         """OSError for a file that is there and cannot be read: it must not be written over."""
         try:
-            return parse(path.read_text(encoding="utf-8"))
+            return parse(patiently(lambda: path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return {}
         except ValueError as error:
@@ -219,7 +220,7 @@ def _replace(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, path)
+        patiently(os.replace, draft, path)
     finally:
         with suppress(FileNotFoundError):
             draft.unlink()
@@ -243,8 +244,8 @@ def _acquire(path: Path) -> bool:
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
             return True
-        except FileExistsError:
-            with suppress(FileNotFoundError):
+        except (FileExistsError, PermissionError):  # Windows says the latter of one being removed
+            with suppress(FileNotFoundError, PermissionError):
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
             time.sleep(0.005)

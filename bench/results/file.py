@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ...attention import filename
+from ...attention.patience import patiently
 from . import csv, fields
 from .row import Results
 
@@ -34,7 +35,7 @@ def replace(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
         raise OSError(f"cannot write '{path}': {_words(error)}") from error
     try:
-        os.replace(part, path.resolve())
+        patiently(os.replace, part, path.resolve())
     except OSError as error:  # a spreadsheet on Windows keeps other programs out
         raise OSError(
             f"cannot replace '{path}' ({_words(error)}); it is saved as '{part}'"
