@@ -1,12 +1,9 @@
-"""What to use on this machine, in sentences. Pure: facts in, words out; what others measured is read from cards.json."""
+"""What to use on this machine, in sentences. Pure: facts in, words out."""
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 
@@ -14,55 +11,13 @@ from ..backends import BACKENDS, Kernel
 from ..backends.packages import pip
 from ..call import Call
 from ..environment import Environment
+from .cards import Line, of_card
 from .timings import Timing
 
 SWAPS = ("torch_fa3", "torch_fa4")  # the kernels of fa3 and fa4 once more
 SELF = "self-attention"
 # PyPI's torch for Windows is built for CPUs; this is where the project itself puts the others.
 CUDA_TORCH = "https://download.pytorch.org/whl/cu130"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What is known about a card from one source. `figures` are by backend, or in words where that is not known.
-
-    `unit` is TFLOP/s or x, of which more is better, or ms or s; `by` is ours or published. `install` is how to get what
-    a figure is of, where that is not what the kernel's own line installs.
-    """
-
-    card: str
-    names: tuple[str, ...]
-    figures: Mapping[str, float] = field(default_factory=dict)
-    unit: str = ""
-    of: str = ""
-    by: str = ""
-    source: str = ""
-    date: str = ""
-    install: Mapping[str, str] = field(default_factory=dict)
-
-    def gain(self, name: str, over: str) -> float:
-        """How many times as fast `name` was as `over`."""
-        ratio = self.figures[name] / self.figures[over]
-        return ratio if self.unit in ("TFLOP/s", "x") else 1 / ratio
-
-    def fastest(self, among: Iterable[str]) -> str | None:
-        known = [name for name in among if name in self.figures]
-        return max(known, key=lambda name: self.gain(name, known[0]), default=None)
-
-    def __str__(self) -> str:
-        unit = "x" if self.unit == "x" else f" {self.unit}"
-        figures = ", ".join(f"{name} {figure:g}{unit}" for name, figure in self.figures.items())
-        return f"{figures} ({self.of}; {self.by}: {self.source}, {self.date})"
-
-
-@functools.cache
-def lines() -> tuple[Line, ...]:
-    text = Path(__file__).with_name("cards.json").read_text(encoding="utf-8")
-    return tuple(Line(**{**line, "names": tuple(line["names"])}) for line in json.loads(text))
-
-
-def of_card(card: str) -> list[Line]:
-    return [line for line in lines() if any(name in card for name in line.names)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +126,7 @@ def use(
 
     `known` are the timings of this machine and device by key of a call, as timings.json holds them.
     """
-    measured = _measured(known)
+    measured = _measured(known, here)
     if measured:
         return measured
     card = environment.card(device)
@@ -195,11 +150,11 @@ def _exact(names: Iterable[str]) -> set[str]:
     return {name for name in names if name in BACKENDS and BACKENDS[name].exact}
 
 
-def _measured(known: Mapping[str, Mapping[str, Timing]]) -> str:
-    """From the longest self-attention call that was timed."""
+def _measured(known: Mapping[str, Mapping[str, Timing]], here: Sequence[str]) -> str:
+    """From the longest self-attention call that was timed; of kernels that are still there."""
     lengths = {key: tokens for key in known if (tokens := _tokens(key))}
     for key in sorted(lengths, key=lambda key: -lengths[key]):
-        times = {name: known[key][name].milliseconds for name in _exact(known[key])}
+        times = {name: known[key][name].milliseconds for name in _exact(known[key]) & set(here)}
         ranked = sorted(times, key=lambda name: times[name])
         if len(ranked) > 1:
             first, second = ranked[:2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from wanattn.attention.backends import BACKENDS, packages
-from wanattn.attention.choose import advice
+from wanattn.attention.choose import advice, cards
 from wanattn.attention.choose.timings import Timing
 from wanattn.attention.environment import Environment, Gpu
 
@@ -291,11 +291,30 @@ def test_the_missing_kernel_that_gains_most(environment, there, name, why, insta
         assert found.why.startswith(why) and install in found.install
 
 
-def test_every_figure_has_a_source_and_a_date():
-    cards = {line.card for line in advice.lines()}
+def test_a_kernel_that_is_gone_is_not_advised_by_its_old_times():
+    known = {
+        "bfloat16 1x40/40x128/128 80000x80000 mask none": {
+            "fa3": Timing(200, 200),
+            "cudnn": Timing(250, 250),
+            "flash": Timing(400, 400),
+        }
+    }
 
-    assert {"H100", "H200", "B200", "A100", "RTX 4090", "RTX 5090", "RTX PRO 6000"} <= cards
-    for line in advice.lines():
+    assert use(H100, known=known).startswith(
+        "Measured here: auto takes cudnn, 1.60x as fast as flash"
+    )
+
+
+@pytest.mark.parametrize("card", ["NVIDIA GH200 480GB", "NVIDIA GeForce RTX 5090 Laptop GPU", ""])
+def test_a_name_that_holds_another_card_s_is_not_that_card(card):
+    assert cards.of_card(card) == []
+
+
+def test_every_figure_has_a_source_and_a_date():
+    known = {line.card for line in cards.lines()}
+
+    assert {"H100", "H200", "B200", "A100", "RTX 4090", "RTX 5090", "RTX PRO 6000"} <= known
+    for line in cards.lines():
         assert line.names
         if line.figures:
             assert line.unit in ("TFLOP/s", "x", "ms", "s") and line.of and line.source
@@ -322,7 +341,7 @@ def test_every_figure_has_a_source_and_a_date():
     ],
 )
 def test_the_table_has_a_line_for(card):
-    assert advice.of_card(card)
+    assert cards.of_card(card)
 
 
 README = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
@@ -335,7 +354,7 @@ def test_the_readme_says_what_the_table_says(card, known):
     name = {"AMD": "RX 7900"}.get(card, card)
 
     assert told
-    figures = {f"{figure:g}" for line in advice.of_card(name) for figure in line.figures.values()}
+    figures = {f"{figure:g}" for line in cards.of_card(name) for figure in line.figures.values()}
     assert {f"{float(figure):g}" for figure in told} <= figures
 
 
