@@ -103,8 +103,8 @@ def read(path: Path) -> Shared:
 
 
 def _row(row: Row) -> Shared:
-    told = {name: getattr(row, name) for name in COLUMNS}
-    return told | {name: _rounded(getattr(row, name)) for name in MEASURED}
+    figures = {name: _rounded(getattr(row, name)) for name in MEASURED}
+    return {**{name: getattr(row, name) for name in COLUMNS}, **figures}
 
 
 def _rounded(value: float | None) -> float | None:
