@@ -146,7 +146,7 @@ def _cards() -> tuple[str, ...]:
     if torch.backends.mps.is_available():
         name = getattr(torch.backends.mps, "get_name", None)
         return (name() if name else "Apple GPU",)
-    return _cards_of_windows() if sys.platform == "win32" else _nvidia_cards_of_linux()
+    return tuple(_adapters()) if sys.platform == "win32" else _nvidia_cards_of_linux()
 
 
 def _nvidia_cards_of_linux() -> tuple[str, ...]:
@@ -161,24 +161,35 @@ def _nvidia_cards_of_linux() -> tuple[str, ...]:
 ADAPTERS = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}"
 
 
-def _cards_of_windows() -> tuple[str, ...]:
-    """What Windows names its display adapters; a card that was taken out may still be listed."""
+def _adapters() -> dict[str, str]:
+    """What Windows names its display adapters, with their drivers' versions; one that was taken out may be listed."""
     if sys.platform != "win32":
-        return ()
+        return {}
     import winreg
 
-    names = []
+    found: dict[str, str] = {}
     for number in range(16):
         with (
             contextlib.suppress(OSError),
             winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, rf"{ADAPTERS}\{number:04}") as adapter,
         ):
-            names.append(str(winreg.QueryValueEx(adapter, "DriverDesc")[0]))
-    return tuple(dict.fromkeys(names))
+            name = str(winreg.QueryValueEx(adapter, "DriverDesc")[0])
+            found[name] = ""
+            found[name] = str(winreg.QueryValueEx(adapter, "DriverVersion")[0])
+    return found
+
+
+def nvidia_version(windows: str) -> str:
+    """`581.80` of what Windows calls `32.0.15.8180`; empty for what is no such number."""
+    digits = windows.replace(".", "")[-5:]
+    return f"{digits[:3]}.{digits[3:]}" if len(digits) == 5 and digits.isdecimal() else ""
 
 
 def _driver() -> str | None:
     """The driver's own version where the system shows it, else the CUDA version that it serves."""
+    for name, version in _adapters().items():
+        if "NVIDIA" in name and nvidia_version(version):
+            return nvidia_version(version)
     try:
         words = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").split()
         return next(word for word in words if re.fullmatch(r"\d+(\.\d+)+", word))
