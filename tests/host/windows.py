@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from .hosts import REPOSITORY
@@ -23,7 +24,7 @@ PACK = (
     "nodes",
     "web",
 )
-SHARED = Path("/tmp")
+SHARED = Path(tempfile.gettempdir()).resolve()
 STARTER = 'cd "$0" && exec wine "$@"'  # exec: ending the process that was started ends Python
 
 
