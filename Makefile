@@ -1,5 +1,5 @@
 # Every target sets itself up: a virtual environment in .venv, everything installed, then the run.
-# TORCH is what gets installed first; TORCH=torch takes the newest release.
+# TORCH is what gets installed first; TORCH=torch takes the newest release. The CPU tier knows 2.7, 2.10 and newer ones.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 

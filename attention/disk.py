@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .patience import patiently
+
 END = ".part"  # of a draft's name
 DEAD = 60.0  # seconds after which nobody writes to a draft any more
 
@@ -44,7 +46,7 @@ def draft(path: Path, keep: bool = False) -> Iterator[Path]:
         part.unlink(missing_ok=True)
         raise
     try:
-        os.replace(part, path.resolve())
+        patiently(os.replace, part, path.resolve())
     except OSError as error:
         if keep:
             raise NotReplaced(part) from error
@@ -81,7 +83,7 @@ def sweep(path: Path) -> None:
 
 def read(path: Path, most: int) -> bytes:
     """Raises OSError for what is no regular file, such as a pipe, and ValueError for more than `most` bytes."""
-    with open(path, "rb", opener=_at_once) as file:
+    with patiently(lambda: open(path, "rb", opener=_at_once)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError("a pipe or a device, needs a regular file")
         content = file.read(most + 1)

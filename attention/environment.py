@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import platform
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ import torch
 def default_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
+    if torch.xpu.is_available():
+        return "xpu"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
@@ -30,7 +34,11 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The facts that decide which kernels exist. `cudnn` is torch's number, such as 91900 for 9.19.0."""
+    """The facts that decide which kernels exist. `cudnn` is torch's number, such as 91900 for 9.19.0.
+
+    `cards` are the graphics cards that the system lists, whether or not torch can use them; `built_for` is what torch
+    was built for: cpu, CUDA 13.0, ROCm 6.4 or XPU.
+    """
 
     torch: str
     python: str
@@ -41,12 +49,21 @@ class Environment:
     flash_built: bool = True
     gpus: tuple[Gpu, ...] = ()
     driver: str | None = None
+    cards: tuple[str, ...] = ()
+    built_for: str = ""
     free_memory: Callable[[str], int | None] = lambda device: None
 
     def gpu(self, device: str) -> Gpu | None:
         index = device.partition(":")[2] or "0"
         known = index.isdecimal() and int(index) < len(self.gpus)
         return self.gpus[int(index)] if known else None
+
+    def card(self, device: str) -> str:
+        """The name of what computes on `device`, empty on a CPU."""
+        gpu = self.gpu(device) if device.startswith("cuda") else None
+        if gpu or device.startswith("cpu"):
+            return gpu.name if gpu else ""
+        return self.cards[0] if self.cards else ""
 
     def capability(self, device: str) -> tuple[int, int] | None:
         gpu = self.gpu(device) if device.startswith("cuda") else None
@@ -104,12 +121,75 @@ def probe() -> Environment:
         flash_built=torch.backends.cuda.is_flash_attention_available() if has_cuda else True,
         gpus=tuple(_gpu(index) for index in range(torch.cuda.device_count())) if has_cuda else (),
         driver=_driver() if has_cuda else None,
+        cards=_cards(),
+        built_for=_built_for(),
         free_memory=free_memory,
     )
 
 
+def _built_for() -> str:
+    if torch.version.cuda:
+        return f"CUDA {torch.version.cuda}"
+    if torch.version.hip:
+        return f"ROCm {torch.version.hip}"
+    return "XPU" if getattr(torch.version, "xpu", None) else "cpu"
+
+
+def _cards() -> tuple[str, ...]:
+    """By torch where it can use them, else by the system. Any of this may be missing on any machine."""
+    if torch.cuda.is_available():
+        return tuple(
+            torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
+        )
+    if torch.xpu.is_available():
+        return tuple(torch.xpu.get_device_name(index) for index in range(torch.xpu.device_count()))
+    if torch.backends.mps.is_available():
+        name = getattr(torch.backends.mps, "get_name", None)
+        return (name() if name else "Apple GPU",)
+    return tuple(_adapters()) if sys.platform == "win32" else _nvidia_cards_of_linux()
+
+
+def _nvidia_cards_of_linux() -> tuple[str, ...]:
+    names = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        with contextlib.suppress(OSError):
+            found = re.search(r"^Model:\s*(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            names += [found[1].strip()] if found else []
+    return tuple(name if "NVIDIA" in name else f"NVIDIA {name}" for name in names)
+
+
+ADAPTERS = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}"
+
+
+def _adapters() -> dict[str, str]:
+    """What Windows names its display adapters, with their drivers' versions; one that was taken out may be listed."""
+    if sys.platform != "win32":
+        return {}
+    import winreg
+
+    found: dict[str, str] = {}
+    for number in range(16):
+        with (
+            contextlib.suppress(OSError),
+            winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, rf"{ADAPTERS}\{number:04}") as adapter,
+        ):
+            name = str(winreg.QueryValueEx(adapter, "DriverDesc")[0])
+            found[name] = ""
+            found[name] = str(winreg.QueryValueEx(adapter, "DriverVersion")[0])
+    return found
+
+
+def nvidia_version(windows: str) -> str:
+    """`581.80` of what Windows calls `32.0.15.8180`; empty for what is no such number."""
+    digits = windows.replace(".", "")[-5:]
+    return f"{digits[:3]}.{digits[3:]}" if len(digits) == 5 and digits.isdecimal() else ""
+
+
 def _driver() -> str | None:
     """The driver's own version where the system shows it, else the CUDA version that it serves."""
+    for name, version in _adapters().items():
+        if "NVIDIA" in name and nvidia_version(version):
+            return nvidia_version(version)
     try:
         words = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").split()
         return next(word for word in words if re.fullmatch(r"\d+(\.\d+)+", word))

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..attention import disk
+from ..attention import disk, filename
+from ..attention.backends import BACKENDS
 from ..attention.backends.packages import pip
 from ..attention.choose.policy import Policy, wishes
+from ..attention.choose.timer import timer_for
 from ..attention.choose.timings import own_timings
 from ..attention.environment import probe, require
 from ..attention.record.recorder import Recorder
@@ -24,12 +26,14 @@ from ..attention.report.text import csv_of
 from ..attention.run.intercept import Intercept
 from ..attention.wan import TEXT_TOKENS, Video
 from ..bench.lists import require_known
+from ..bench.results.words import listed
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
 TEXT_DIM = 256
 GUIDANCE = 4.0
+RACE_TOKENS = 4096  # some 0.2 s on a CPU, where math then needs 0.3 GiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +44,37 @@ class Outcome:
     error: float
 
 
+def prepare(backends: Sequence[str], device: str, steps: int, out: Path) -> WanTransformer3DModel:
+    """The model, once everything that a run needs is known to be there; else a sentence, before anything is shown."""
+    require_known(backends, wishes())
+    if steps < 1:
+        raise ValueError(f"steps {steps}, needs at least 1")
+    require(device)
+    _check_folder(out)
+    return tiny_model(device)
+
+
+def _check_folder(out: Path) -> None:
+    if trouble := filename.trouble(out):
+        raise ValueError(f"--out '{out}': {trouble}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path in filter(Path.exists, _files(out)):
+            path.open("ab").close()  # a spreadsheet on Windows keeps others out
+    except OSError as error:
+        raise ValueError(
+            f"--out '{out}' cannot be written ({filename.explained(error, out)})"
+        ) from error
+
+
 def run(
+    model: WanTransformer3DModel,
     backends: Sequence[str],
-    device: str,
     clip: Video,
     steps: int,
     progress: Callable[[int], object] = lambda forwards: None,
 ) -> tuple[dict, Recorder, list[Outcome]]:
     """Denoise the same latents unpatched and under each backend; return the payload, the recorder, the outcomes."""
-    require_known(backends, wishes())
-    if steps < 1:
-        raise ValueError(f"steps {steps}, needs at least 1")
-    require(device)
-    model = tiny_model(device)
     expected = denoise(model, clip, steps, None, progress)
     recorder, outcomes, timings_of = Recorder(), [], functools.cache(own_timings)
     for name in backends:
@@ -62,7 +84,7 @@ def run(
             result = denoise(model, clip, steps, intercept, progress)
         recorder.end(run, "finished")
         outcomes.append(Outcome(name, _relative_error(result, expected)))
-    facts = probe().facts(device)
+    facts = probe().facts(str(model.device))
     model_facts = {"class": type(model).__name__, "wan": True}
     return payload_of(recorder.snapshot(), facts, model=model_facts), recorder, outcomes
 
@@ -87,7 +109,10 @@ def tiny_model(device: str) -> WanTransformer3DModel:
     )
     with tempfile.TemporaryDirectory() as folder:
         made.save_pretrained(folder, safe_serialization=True)
-        model = WanTransformer3DModel.from_pretrained(folder, torch_dtype=dtype_for(device))
+        # Windows removes no file that is still mapped.
+        model = WanTransformer3DModel.from_pretrained(
+            folder, torch_dtype=dtype_for(device), disable_mmap=True
+        )
     model.to(device)  # pyright: ignore[reportArgumentType] diffusers decorates .to without its types
     return model.train(False)
 
@@ -130,14 +155,53 @@ def _relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
     return ((result - expected).abs().max() / expected.abs().max()).item()
 
 
+def meaning(
+    payload: dict, times: dict[str, float], outcomes: Sequence[Outcome], limit: float
+) -> str:
+    """What a run shows, in two or three sentences. `times` are those of one larger call, as `race` gives them."""
+    device = str(payload["rows"][0]["device"]) if payload["rows"] else "cpu"
+    ran = list(times) or sorted({str(row["active"]) for row in payload["rows"]})
+    what = "CPU" if device.startswith("cpu") else payload["environment"].get("gpu") or device
+    sentences = [
+        f"On this {what} {listed(ran)} {'runs' if len(ran) == 1 else 'run'}{_lead(times)}."
+    ]
+    if device.startswith("cpu"):
+        sentences.append("An NVIDIA card adds cuDNN and mem-efficient.")
+    wrong = [outcome.backend for outcome in outcomes if not outcome.error <= limit]
+    equal = f"Every output equals the unpatched model's to {limit:.0e}."
+    sentences.append(f"The output under {listed(wrong)} is wrong." if wrong else equal)
+    return " ".join(sentences)
+
+
+@torch.inference_mode()
+def race(payload: dict, device: str) -> dict[str, float]:
+    """Milliseconds of a call that is large enough to tell the backends that ran apart, by name, fastest first."""
+    q = torch.randn(1, 2, RACE_TOKENS, 128, device=device, dtype=dtype_for(device))
+    milliseconds = timer_for(q.device)
+    times = {}
+    for name in {str(row["active"]) for row in payload["rows"]} & set(BACKENDS):
+        run = functools.partial(BACKENDS[name].run, q, q, q)
+        run()
+        times[name] = min(milliseconds(run, 1) for _ in range(3))
+    return dict(sorted(times.items(), key=lambda time: time[1]))
+
+
+def _lead(times: dict[str, float]) -> str:
+    if len(times) < 2:
+        return ""
+    first, last = next(iter(times)), next(reversed(times))
+    return (
+        f", {first} {times[last] / times[first]:.1f}x as fast as {last} at {RACE_TOKENS:,} tokens"
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / f"demo.{suffix}" for suffix in ("json", "csv", "html")]
+
+
 def write(folder: Path, payload: dict, recorder: Recorder) -> list[Path]:
     """Write demo.json, demo.csv and demo.html."""
-    folder.mkdir(parents=True, exist_ok=True)
-    contents = {
-        "demo.json": json.dumps(payload, indent=1),
-        "demo.csv": csv_of(recorder.snapshot()),
-        "demo.html": html.render(payload),
-    }
-    for name, content in contents.items():
-        disk.write(folder / name, content)
-    return [folder / name for name in contents]
+    contents = (json.dumps(payload, indent=1), csv_of(recorder.snapshot()), html.render(payload))
+    for path, content in zip(_files(folder), contents, strict=True):
+        disk.write(path, content)
+    return _files(folder)

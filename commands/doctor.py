@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from ..attention.backends import BACKENDS, Backend, Kernel
+from ..attention.backends.replaced import replacements
+from ..attention.backends.sage import SAGE, entry_point
 from ..attention.call import Call
+from ..attention.choose import advice
+from ..attention.choose.timings import Timing, default_path, parse
 from ..attention.environment import Environment, default_device, probe, require
 from ..attention.failure import words
 from ..nodes.host.program import find_host, host_default
@@ -18,20 +24,48 @@ ATTENTION_FLAG = re.compile(r"--use-[a-z-]*attention\b")
 
 
 def examine(device: str | None = None, comfyui: Path | None = None) -> dict:
-    """Plain data: environment, torch's toggles, every backend with its reasons, the ComfyUI found.
+    """Plain data: what to use, environment, torch's toggles, every backend with its reasons, the ComfyUI found.
 
-    Each backend is tried on a real call of Wan's head size, in bfloat16 on a GPU and in float32 on a CPU.
+    Each backend is tried on a real call of Wan's head size, in the dtype that models have on that device.
     """
     environment = probe()
     device = device or default_device()
     require(device)
+    backends = [_try(backend, device, environment) for backend in BACKENDS.values()]
+    host = find_host(comfyui)
     return {
+        **advise(environment, device, backends, _kept(environment.machine(device), host)),
         "environment": environment.facts(),
         "device": device,
         "toggles": {name: enabled() for name, enabled in TOGGLES.items()},
-        "backends": [_try(backend, device, environment) for backend in BACKENDS.values()],
-        "comfyui": _describe_host(find_host(comfyui), environment),
+        "replaced": replacements(),
+        "backends": backends,
+        "comfyui": _describe_host(host, environment),
     }
+
+
+def advise(
+    environment: Environment, device: str, backends: list[dict], known: dict[str, dict[str, Timing]]
+) -> dict:
+    """The answer, what it rests on, and what to install; of plain facts alone."""
+    found = advice.sorted_out({backend["name"]: backend["reasons"] for backend in backends})
+    gain = advice.gain(environment, device, found)
+    return {
+        "answer": advice.answer(environment, device, found),
+        "remedy": advice.remedy(environment),
+        "use": advice.use(environment, device, found.here, known),
+        "gain": asdict(gain) if gain else None,
+    }
+
+
+def _kept(machine: str, host: Path | None) -> dict[str, dict[str, Timing]]:
+    """What was timed on this machine and kept, by ComfyUI or by the command. A file that is not sound counts as none."""
+    known: dict[str, dict[str, Timing]] = {}
+    places = [host / "user" / "wanattn" / "timings.json"] if host else []
+    for path in (*places, default_path()):
+        with contextlib.suppress(OSError, ValueError):
+            known |= parse(path.read_text(encoding="utf-8")).get(machine, {})
+    return known
 
 
 TOGGLES: dict[str, Callable[[], bool]] = {
@@ -42,7 +76,7 @@ TOGGLES: dict[str, Callable[[], bool]] = {
 
 
 def _try(backend: Backend, device: str, environment: Environment) -> dict:
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    dtype = advice.usual_dtype(environment, device)
     q = torch.randn(1, 2, 256, 128, device=device, dtype=dtype)
     reasons = backend.refusals(Call.of(q, q, q, None, "self"), environment)
     if not reasons:
@@ -56,17 +90,20 @@ def _try(backend: Backend, device: str, environment: Environment) -> dict:
         "available": not reasons,
         "reasons": reasons,
         "exact": backend.exact,
-        **_package(backend, environment, reasons),
+        **_package(backend, environment, device, reasons),
     }
 
 
-def _package(backend: Backend, environment: Environment, reasons: list[str]) -> dict:
+def _package(backend: Backend, environment: Environment, device: str, reasons: list[str]) -> dict:
     """How to install it where that is all that it lacks."""
     if not isinstance(backend, Kernel):
         return {}
     lacking = reasons == [backend.absence]
     install = backend.package.install(environment) if lacking else None
-    return {"version": backend.package.version, "note": backend.note, "install": install}
+    version, note = backend.package.version, backend.note
+    if backend is SAGE and version:
+        note = entry_point(version, environment.capability(device)) or note
+    return {"version": version, "note": note, "install": install}
 
 
 def _describe_host(folder: Path | None, environment: Environment) -> dict | None:
@@ -100,40 +137,3 @@ def _flags_in(path: Path) -> list[str]:
         if path.is_file()
         else []
     )
-
-
-def text(findings: dict) -> str:
-    """The findings as lines of `name: value`."""
-    lines = [
-        f"{name}: {value}" for name, value in findings["environment"].items() if value is not None
-    ]
-    lines.append(f"device: {findings['device']}")
-    toggles = ", ".join(
-        f"{name} {'on' if on else 'off'}" for name, on in findings["toggles"].items()
-    )
-    lines.append(f"torch toggles (allowed, not proof of availability): {toggles}")
-    for backend in findings["backends"]:
-        verdict = (
-            "available"
-            if backend["available"]
-            else f"not available: {'; '.join(backend['reasons'])}"
-        )
-        precision = "" if backend["exact"] else ", approximate"
-        lines.append(f"backend {backend['name']} ({backend['label']}{precision}): {verdict}")
-        if backend.get("note") and (backend["available"] or backend["install"]):
-            lines.append(f"  {backend['note']}")
-        if backend.get("install"):
-            lines.append(f"  to install: {backend['install']}")
-    return "\n".join([*lines, *_host_lines(findings["comfyui"])])
-
-
-def _host_lines(host: dict | None) -> list[str]:
-    if host is None:
-        return ["ComfyUI: not found; name its folder with --comfyui"]
-    lines = [f"ComfyUI: {host['version']} in {host['path']}"]
-    lines.append(
-        f"ComfyUI attention without a flag: {host['default']}; flags: {', '.join(host['flags'])}"
-    )
-    return lines + [
-        f"start script {name}: {', '.join(flags)}" for name, flags in host["launchers"].items()
-    ]

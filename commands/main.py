@@ -14,9 +14,15 @@ from ..attention.backends import KERNELS
 from ..attention.choose.policy import wishes
 from ..attention.report.text import text_of
 from ..attention.wan import Video
-from . import demo, doctor
-from .console import INTERRUPTED, STOPPED, say
+from . import demo, diagnosis, doctor
+from .console import INTERRUPTED, STOPPED, say, without_profiler_lines
 
+EXAMPLES = """examples:
+  wanattn doctor                 what to use on this machine, and what is missing
+  wanattn demo                   a tiny Wan 2.2 transformer on every backend
+  wanattn bench                  time every backend at Wan's own sizes
+  wanattn bench --output a.csv   the same, kept in a file
+"""
 EXIT_CODES = (
     "Exit codes: 0 all is well, 1 the check failed, "
     "2 the arguments are wrong or something needed is missing, 130 stopped by Ctrl-C."
@@ -43,9 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """Its help begins with what people copy."""
+
+    def format_help(self) -> str:
+        return f"{EXAMPLES}\n{super().format_help()}"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="wanattn", description=EXIT_CODES)
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser = _Parser(prog="wanattn", epilog=EXIT_CODES)
+    commands = parser.add_subparsers(
+        required=True, metavar="command", parser_class=argparse.ArgumentParser
+    )
     _add_doctor(
         commands.add_parser(
             "doctor", help="what attention this machine can run, and why not the rest"
@@ -87,7 +102,7 @@ def _bench(arguments: list[str]) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     findings = doctor.examine(options.device, options.comfyui)
-    say(json.dumps(findings, indent=1) if options.json else doctor.text(findings))
+    say(json.dumps(findings, indent=1) if options.json else diagnosis.text(findings))
     fused = [backend for backend in findings["backends"] if backend["name"] != "math"]
     return 0 if any(backend["available"] for backend in fused) else 1
 
@@ -96,24 +111,35 @@ def _demo(options: argparse.Namespace) -> int:
     clip = Video.of(options.size, options.frames)
     backends = options.backend or [name for name in wishes() if name not in KERNELS]
     device = options.device or doctor.default_device()
+    model = demo.prepare(backends, device, options.steps, options.out)
     total = 2 * options.steps * (1 + len(backends))
-    with tqdm(total=total, desc="denoising", unit="forward", file=sys.stderr) as bar:
-        payload, recorder, outcomes = demo.run(backends, device, clip, options.steps, bar.update)
+    with (
+        without_profiler_lines() as stream,
+        tqdm(total=total, desc="denoising", unit="forward", file=stream) as bar,
+    ):
+        payload, recorder, outcomes = demo.run(model, backends, clip, options.steps, bar.update)
     paths = demo.write(options.out, payload, recorder)
     limit = LARGEST_ERROR.get(device.partition(":")[0], LARGEST_ERROR["cuda"])
     say(
         json.dumps(payload, indent=1)
         if options.json
-        else _demo_text(payload, outcomes, paths, limit)
+        else _demo_text(payload, outcomes, paths, limit, demo.race(payload, device))
     )
     return 0 if all(outcome.error <= limit for outcome in outcomes) else 1
 
 
-def _demo_text(payload: dict, outcomes: list[demo.Outcome], paths: list[Path], limit: float) -> str:
+def _demo_text(
+    payload: dict,
+    outcomes: list[demo.Outcome],
+    paths: list[Path],
+    limit: float,
+    times: dict[str, float],
+) -> str:
     errors = [f"  {outcome.backend}: {outcome.error:.2e}" for outcome in outcomes]
     verdict = f"max relative error against the unpatched model (at most {limit:.0e} expected):"
     written = f"written: {', '.join(map(str, paths))}"
-    return "\n".join([text_of(payload), "", verdict, *errors, written])
+    meaning = demo.meaning(payload, times, outcomes, limit)
+    return "\n".join([text_of(payload), "", verdict, *errors, written, "", meaning])
 
 
 if __name__ == "__main__":

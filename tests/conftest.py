@@ -18,6 +18,7 @@ torch.set_num_threads(1)  # the tensors here are tiny: more threads only wait fo
 
 from wanattn.tests.fixtures import (  # noqa: E402, F401
     empty_cache,
+    link,
     make_call,
     make_environment,
     own_cache,

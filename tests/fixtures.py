@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import pytest
 import torch
@@ -77,3 +78,19 @@ def empty_cache(monkeypatch, tmp_path):
     path = tmp_path / "cache" / "timings.json"
     monkeypatch.setattr(timings, "default_path", lambda: path)
     return path
+
+
+@pytest.fixture
+def link():
+    """Make a symbolic link, or skip the test where that cannot be done."""
+
+    def make(path: Path, target: Path) -> Path:
+        try:
+            path.symlink_to(target)
+        except OSError as error:
+            pytest.skip(f"Windows lets only some users make links ({error})")
+        if not path.is_symlink():
+            pytest.skip("Wine makes no link and says nothing")
+        return path
+
+    return make

@@ -50,7 +50,8 @@ def tracked() -> list[str]:
         return [name for name in names if (ROOT / name).is_file()]
     skip = ignored(".gitignore")
     names = (path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_file())
-    return [name for name in names if not name.startswith(".git/") and not skip.match_file(name)]
+    names = (name for name in names if name != ".git" and not name.startswith(".git/"))
+    return [name for name in names if not skip.match_file(name)]
 
 
 def published() -> list[str]:
@@ -73,6 +74,7 @@ def test_archive_holds_the_pack_and_nothing_else():
     tops = {name.partition("/")[0] for name in names}
     assert tops == {
         "__init__.py",
+        "__main__.py",
         "version.py",
         "attention",
         "bench",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import process
 from .backend import Backend, Refused
+from .fastflash import FASTFLASH
 from .flash import FA2, FA3, FA4, TORCH_FA3, TORCH_FA4
 from .fp8 import FA3_FP8
 from .kernel import Kernel
@@ -14,7 +15,19 @@ from .xformers import XFORMERS
 
 KERNELS: dict[str, Kernel] = {
     kernel.name: kernel
-    for kernel in (FA3, FA4, FA2, XFORMERS, SAGE, SAGE3, INT8, FA3_FP8, TORCH_FA3, TORCH_FA4)
+    for kernel in (
+        FA3,
+        FA4,
+        FA2,
+        FASTFLASH,
+        XFORMERS,
+        SAGE,
+        SAGE3,
+        INT8,
+        FA3_FP8,
+        TORCH_FA3,
+        TORCH_FA4,
+    )
 }
 BACKENDS: dict[str, Backend] = {
     **{backend.name: backend for backend in (FLASH, EFFICIENT, CUDNN, MATH)},

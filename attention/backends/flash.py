@@ -87,6 +87,9 @@ def _install_fa2(environment: Environment) -> str:
 def _install_fa3(environment: Environment) -> str:
     if environment.platform != "Linux x86_64":
         return f"no wheel for {environment.platform}; the one on PyPI is for Linux x86_64"
+    capability = environment.capability("cuda")
+    if capability and capability != (9, 0):  # which the package itself would allow
+        return "the wheel on PyPI is for Hopper only; build the folder hopper of Dao-AILab/flash-attention"
     return pip("fa3-fwd")
 
 
@@ -107,7 +110,7 @@ FA3 = kernel(
 )
 FA4 = kernel(
     "fa4",
-    Limits("FlashAttention-4", oldest=(9, 0)),
+    Limits("FlashAttention-4", oldest=(9, 0), newest=(10, 3)),
     FA4_PACKAGE,
     _attend,
     also=_fa4_head_dim,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,6 +66,11 @@ def _refusals(
     if absence:
         return [absence, *reasons]
     return reasons + (also(call, environment) if also else [])
+
+
+def on_device_of(tensor: torch.Tensor) -> contextlib.AbstractContextManager:
+    """Triton launches on the current device, and some packages change it: neither may reach the host."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
 
 
 def _run(package: Package, run, q, k, v, mask=None, scale=None) -> torch.Tensor:

@@ -14,7 +14,8 @@ from .tuner import Measurement
 
 ON_REFUSAL = ("next best", "stop")
 PRECISIONS = ("exact", "allow approximate")
-EXACT_KERNELS = ("fa3", "fa4", "fa2", "xformers")  # torch's swaps run the same code with a detour
+# Torch's swaps run the same code as fa3 and fa4 with a detour.
+EXACT_KERNELS = ("fa3", "fa4", "fa2", "fastflash", "xformers")
 PROTECTED = "the model asks for full precision in these calls"
 APPROXIMATE_KERNELS = ("fa3_fp8", "sage3", "sage", "int8")
 

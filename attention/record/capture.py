@@ -67,7 +67,8 @@ def save(path: Path, role: str, inputs: Inputs, facts: Mapping[str, object]) -> 
 def load(path: Path) -> Captured:
     """Read a call from a file of any origin. Raises ValueError with a sentence for one that is not sound.
 
-    Nothing in it is run, and no tensor is read before all of them are known to fit together.
+    Nothing in it is run, and no tensor is read before all of them are known to fit together. The file is closed and
+    not mapped afterwards: Windows lets nobody write over it else.
     """
     try:
         _look(path)
@@ -76,7 +77,7 @@ def load(path: Path) -> Captured:
             shapes = {n: (s.get_dtype(), tuple(s.get_shape())) for n, s in slices.items()}
             metadata = file.metadata() or {}
             _check(_Claims(shapes, metadata))
-            return _captured({name: file.get_tensor(name) for name in slices}, metadata)
+            return _captured({name: file.get_tensor(name).clone() for name in slices}, metadata)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
     except (SafetensorError, RuntimeError) as error:  # the latter where it cannot be mapped

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ...attention import disk
+from ...attention import disk, filename
 from . import csv, fields
 from .row import Results
 
@@ -55,6 +55,8 @@ def read(path: Path) -> Results:
 def check_target(path: Path, option: str, suffixes: tuple[str, ...]) -> None:
     """Raises ValueError or OSError now where writing would fail later."""
     _suffix(path, suffixes, f"{option} ")
+    if trouble := filename.trouble(path):
+        raise ValueError(f"{option} '{path}': {trouble}")
     if path.is_dir():
         raise ValueError(f"{option} '{path}' is a folder, needs a file")
     if not path.parent.is_dir():
@@ -71,7 +73,8 @@ def check_target(path: Path, option: str, suffixes: tuple[str, ...]) -> None:
         if path.exists():
             path.open("ab").close()
     except OSError as error:
-        raise OSError(f"{option} cannot write '{path}': {_words(error)}") from error
+        words = filename.explained(error, part)
+        raise OSError(f"{option} cannot write '{path}': {words}") from error
 
 
 def _suffix(path: Path, suffixes: tuple[str, ...], option: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from ...attention.backends.packages import pip
 from ...attention.failure import words
 from ...bench import REPOSITORY
 from ...bench.benchmark import Benchmark
-from ...bench.results import chart, compare, file, table
+from ...bench.results import chart, compare, file, share, table
 from ...bench.results.machine import facts
 from ...bench.results.row import Results
 from ...bench.results.words import listed
@@ -91,11 +92,10 @@ def _missing(name: str, error: ModuleNotFoundError) -> str:
 
 
 def _absence(name: str) -> str:
-    folder = REPOSITORY.rpartition("/")[2]
-    line = f"{pip('-e', chr(34) + '.[bench]' + chr(34))}"
+    line = pip("-e", '".[bench]"')
     return (
         f"bench {name} comes with the repository and is not in this installation; get it with: "
-        f"git clone {REPOSITORY} && cd {folder} && {line}"
+        f"git clone {REPOSITORY}, then in its folder: {line}"
     )
 
 
@@ -118,6 +118,9 @@ def parser_of(benchmark: Benchmark) -> argparse.ArgumentParser:
     )
     common.add_argument("--against", metavar="BACKEND", help="what the others are set against")
     common.add_argument("--plot", type=Path, metavar="FILE", help="a chart as .png or .html")
+    common.add_argument(
+        "--share", type=Path, metavar="FILE", help="what others may see, as .json: no path, no name"
+    )
     common.add_argument("--repeat", type=int, metavar="N", help="rounds, at least 2")
     common.add_argument("--seed", type=int, metavar="N", help="of the random inputs; default 0")
     common.add_argument("--settings", metavar="LABEL", help="kept with each row")
@@ -134,7 +137,7 @@ def run(benchmark: Benchmark, options: argparse.Namespace) -> int:
         code, ending = _measured(benchmark, options, progress)
         deafen()
         progress.close()
-        unsaved = _save(progress)
+        unsaved = _save(progress) or _shared(results, options.share)
         if progress.tells:
             _show(results, old, options, progress.written)
     if unsaved:
@@ -187,6 +190,17 @@ def _save(progress: SavedProgress) -> str:
     return ""
 
 
+def _shared(results: Results, path: Path | None) -> str:
+    """Why it could not be written, empty where it was or was not asked for."""
+    try:
+        if path is not None:
+            share.write(results, path)
+            say(f"to share: {path}", sys.stderr)
+    except (ValueError, OSError) as error:
+        return f"--share: {error}"
+    return ""
+
+
 def check(benchmark: Benchmark, options: argparse.Namespace) -> Results | None:
     """Everything that could spoil the end of a long run, before it begins. Gives the results of --baseline."""
     if options.repeat is not None and options.repeat < 2:
@@ -195,6 +209,10 @@ def check(benchmark: Benchmark, options: argparse.Namespace) -> Results | None:
         raise ValueError(f"seed {options.seed}, needs 0 to {MOST_SEED}")
     for path in options.output:
         file.check_target(path, "--output", file.SUFFIXES)
+    if options.share is not None:
+        if benchmark.name not in share.SHAREABLE:
+            raise ValueError(f"--share: {share.refusal(benchmark.name)}")
+        file.check_target(options.share, "--share", share.SUFFIXES)
     if options.plot is not None:
         file.check_target(options.plot, "--plot", chart.SUFFIXES)
         _require_matplotlib()
@@ -215,12 +233,21 @@ def _spare_inputs(options: argparse.Namespace) -> None:
     read = [("--baseline", options.baseline), ("--workflow", getattr(options, "workflow", None))]
     read += [("--replay", path) for path in replays]
     written = [("--output", path) for path in options.output] + [("--plot", options.plot)]
+    written += [("--share", options.share)]
     for option, path in written:
         for other, source in read:
-            if path and source and path.resolve() == Path(source).resolve():
+            if path and source and _is_one_file(path, Path(source)):
                 raise ValueError(
                     f"{option} and {other} are both '{source}', needs two files: the old one would be lost"
                 )
+
+
+def _is_one_file(path: Path, other: Path) -> bool:
+    """Also by a link, a second name, and on Windows by another case or a short name."""
+    try:
+        return os.path.samefile(path, other)
+    except OSError:  # one of them is not there yet
+        return os.path.normcase(path.resolve()) == os.path.normcase(other.resolve())
 
 
 def _require_matplotlib() -> None:

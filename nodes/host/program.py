@@ -21,7 +21,8 @@ def find_host(given: Path | None = None) -> Path | None:
             )
         return given
     here = Path(__file__).resolve().parents[2]
-    usual = (Path.home() / "ComfyUI", Path.home() / "comfy" / "ComfyUI")
+    beside = Path(sys.executable).parent.parent / "ComfyUI"  # of the portable build's Python
+    usual = (beside, Path("ComfyUI"), Path.home() / "ComfyUI", Path.home() / "comfy" / "ComfyUI")
     return next(filter(_is_host, (*here.parents, Path.cwd(), *Path.cwd().parents, *usual)), None)
 
 

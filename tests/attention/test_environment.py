@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
+from wanattn.attention import environment
+from wanattn.attention.environment import nvidia_version, probe
 
 
 @pytest.mark.parametrize(
@@ -21,3 +25,32 @@ def test_facts_name_the_gpu_of_the_device_that_computes(make_environment, device
     assert facts["gpu"] == gpu
     assert (facts["capability"] is None) == (facts["memory_gib"] is None) == (gpu is None)
     assert facts["torch"]
+
+
+@pytest.mark.parametrize(
+    ("windows", "nvidia"),
+    [
+        ("32.0.15.8180", "581.80"),
+        ("31.0.15.3742", "537.42"),
+        ("", ""),
+        ("10.0", ""),
+        ("a.b.c.defg", ""),
+    ],
+)
+def test_windows_numbers_nvidias_drivers_in_its_own_way(windows, nvidia):
+    assert nvidia_version(windows) == nvidia
+
+
+def test_what_torch_was_built_for_is_known_on_any_machine():
+    assert probe().built_for.split()[0] in ("cpu", "CUDA", "ROCm", "XPU")
+    assert all(probe().cards)
+
+
+def test_a_driver_that_windows_lists_is_taken_before_what_it_serves(monkeypatch):
+    adapters = {"Intel(R) UHD": "31.0.101.2115", "NVIDIA GeForce RTX 5090": "32.0.15.8180"}
+    monkeypatch.setattr(environment, "_adapters", lambda: adapters)
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    assert environment._driver() == "581.80"
+    if environment.default_device() == "cpu":
+        assert environment._cards() == tuple(adapters)

@@ -3,14 +3,20 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from wanattn.attention.backends import BACKENDS, packages
+from wanattn.attention.choose import advice
 from wanattn.attention.choose.timings import parse
 from wanattn.attention.environment import probe
-from wanattn.commands import doctor
+from wanattn.commands import demo, diagnosis, doctor
 from wanattn.commands import main as cli
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_doctor_tries_every_backend(capsys):
@@ -26,12 +32,30 @@ def test_doctor_tries_every_backend(capsys):
     assert findings["toggles"] == {"flash": True, "mem_efficient": True, "math": True}
 
 
+@pytest.mark.parametrize("way", ["-m wanattn", "by its folder"])
+def test_python_runs_the_pack_where_nothing_is_installed(tmp_path, way):
+    """By its folder also in ComfyUI's portable Python, which looks for modules in no current folder."""
+    if way == "by its folder":
+        command = [sys.executable, str(ROOT)]
+    elif sys.flags.isolated:
+        pytest.skip("this Python, as the one under Wine, looks for modules in no current folder")
+    else:
+        command = [sys.executable, "-m", ROOT.name]
+
+    done = subprocess.run([*command, "--help"], cwd=ROOT.parent, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("examples:")
+
+
 def test_doctor_text_gives_the_reason(capsys):
     cli.main(["doctor", "--device", "cpu"])
 
     text = capsys.readouterr().out
-    assert "backend cudnn (cuDNN): not available: cuDNN does not exist on cpu" in text
-    assert f"torch: {torch.__version__}" in text
+    assert text.startswith("Use auto. Here: flash, math. 11 kernels missing: ")
+    assert "  cudnn      cuDNN does not exist on cpu\n" in text
+    assert "  flash      here: FlashAttention\n" in text
+    assert f"torch {torch.__version__}" in text
 
 
 def test_doctor_gives_the_install_line_and_the_caveat_where_the_package_is_all_that_lacks(
@@ -43,18 +67,62 @@ def test_doctor_gives_the_install_line_and_the_caveat_where_the_package_is_all_t
 
     def told(name, *reasons):
         kernel = dataclasses.replace(BACKENDS[name], refusals=lambda call, env: list(reasons))
-        findings = {
-            "environment": {},
-            "toggles": {},
-            "device": "cpu",
-            "comfyui": None,
-            "backends": [doctor._try(kernel, "cpu", environment)],
-        }
-        return doctor.text(findings)
+        return diagnosis.text(findings([doctor._try(kernel, "cpu", environment)], environment))
 
-    assert "to install: " in told("fa3", absence) and "pip install fa3-fwd" in told("fa3", absence)
+    assert "pip install fa3-fwd" in told("fa3", absence)
     assert "error about 5e-2" in told("fa3_fp8", absence)
-    assert "to install" not in told("fa3", absence, "compute capability 8.6, needs 9.0")
+    assert "pip install" not in told("fa3", absence, "compute capability 8.6, needs 9.0")
+
+
+def findings(backends, environment, device="cpu") -> dict:
+    """What the doctor finds, but for what it looks up on this machine."""
+    known = {"environment": environment.facts(), "device": device, "comfyui": None}
+    found = doctor.advise(environment, device, backends, {})
+    return {**found, **known, "toggles": {}, "replaced": [], "backends": backends}
+
+
+def test_doctor_begins_with_a_torch_that_cannot_use_the_card(make_environment, monkeypatch):
+    python = r"C:\Program Files\ComfyUI\python_embeded\python.exe"
+    monkeypatch.setattr(sys, "executable", python)
+    monkeypatch.setattr(sys, "platform", "win32")
+    environment = make_environment(
+        torch="2.14.1+cpu", cuda=None, gpus=(), cards=("NVIDIA GeForce RTX 5090",), built_for="cpu"
+    )
+
+    lines = diagnosis.text(findings([], environment)).splitlines()
+
+    assert (
+        lines[0] == "torch 2.14.1+cpu cannot use your NVIDIA GeForce RTX 5090: it is built for CPUs"
+    )
+    assert lines[3].startswith(f'  "{python}" -m pip install --force-reinstall torch')
+    assert "PowerShell" in lines[4]
+
+
+def test_doctor_fits_80_columns_but_for_what_is_copied(make_environment, monkeypatch):
+    monkeypatch.setattr(
+        packages,
+        "find",
+        lambda package: packages.Found(None, f"{package.title} not installed (no)"),
+    )
+    environment = make_environment(cards=("NVIDIA H100 80GB HBM3",))
+    call = advice.probe_call(environment, "cuda")
+    backends = [
+        {
+            "name": backend.name,
+            "label": backend.label,
+            "exact": backend.exact,
+            "reasons": reasons,
+            "available": not reasons,
+            **doctor._package(backend, environment, "cuda", reasons),
+        }
+        for backend in BACKENDS.values()
+        for reasons in [backend.refusals(call, environment)]
+    ]
+
+    lines = diagnosis.text(findings(backends, environment, "cuda")).splitlines()
+
+    assert not [line for line in lines if len(line) > 80 and " -m pip install " not in line]
+    assert "Missing, and would gain most: fa3, 1.2x cudnn elsewhere" in "\n".join(lines)
 
 
 def test_doctor_reads_a_host_without_running_it(tmp_path, capsys):
@@ -106,6 +174,68 @@ def test_demo_runs_every_backend_and_matches_the_unpatched_model(tmp_path, capsy
     assert payload["calls"] == 6 * 2 * 4  # backends, forwards, two calls in each of two blocks
     with (tmp_path / "demo.csv").open() as lines:
         assert len(list(csv.DictReader(lines))) == payload["calls"]
-    assert "max relative error against the unpatched model" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "max relative error against the unpatched model" in out
+    assert "Every output equals the unpatched model's to 1e-04." in out.splitlines()[-1]
     (known,) = parse(empty_cache.read_text()).values()
     assert len(known) == 2  # what auto measured of both roles is kept for the next time
+
+
+@pytest.mark.parametrize("lacking", ["diffusers", "a folder"])
+def test_demo_says_what_it_lacks_before_it_draws_anything(tmp_path, capfd, monkeypatch, lacking):
+    out = tmp_path / "out"
+    if lacking == "diffusers":
+        monkeypatch.setitem(sys.modules, "diffusers", None)
+        for name in [name for name in sys.modules if name.startswith("diffusers.")]:
+            monkeypatch.setitem(sys.modules, name, None)
+    else:
+        out.write_text("a file")
+
+    assert cli.main(["demo", "--device", "cpu", "--out", str(out)]) == 2
+
+    err = capfd.readouterr().err
+    assert err.startswith("wanattn: ") and "denoising" not in err
+    assert ("the demo needs diffusers" if lacking == "diffusers" else "cannot be written") in err
+
+
+@pytest.mark.parametrize(
+    ("error", "device", "told"),
+    [
+        (
+            0.0,
+            "cpu",
+            "On this CPU flash and math run, flash 4.0x as fast as math at 4,096 tokens. "
+            "An NVIDIA card adds cuDNN and mem-efficient. "
+            "Every output equals the unpatched model's to 1e-04.",
+        ),
+        (
+            float("nan"),
+            "cuda:0",
+            "On this RTX flash and math run, flash 4.0x as fast as math at 4,096 tokens. "
+            "The output under math is wrong.",
+        ),
+    ],
+)
+def test_demo_ends_with_what_it_means(error, device, told):
+    rows = [{"active": name, "device": device} for name in ("math", "flash", "host")]
+    payload = {"rows": rows, "environment": {"gpu": "RTX"}}
+    times = {"flash": 0.5, "math": 2.0}
+
+    outcomes = [demo.Outcome("flash", 0.0), demo.Outcome("math", error)]
+    assert demo.meaning(payload, times, outcomes, 1e-4) == told
+
+
+def test_the_profilers_own_lines_stay_off_the_console():
+    script = """
+import os, runpy
+console = runpy.run_path({!r})
+with console["without_profiler_lines"]() as stream:
+    os.write(2, b"USDT:2026 profiler_start\\na warning\\n")
+    stream.write("the bar\\n")
+os.write(2, b"after\\n")
+""".format(str(ROOT / "commands" / "console.py"))
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert sorted(done.stderr.splitlines()) == ["a warning", "after", "the bar"]
+    assert done.stderr.splitlines()[-1] == "after"

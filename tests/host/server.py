@@ -16,9 +16,12 @@ from .hosts import REPOSITORY
 
 START_SECONDS = 180
 RUN_SECONDS = 120
+FAILURES = ("IMPORT FAILED", "Cannot import", "Error while calling comfy_entrypoint")
 
 
 class Server:
+    start_seconds, run_seconds = START_SECONDS, RUN_SECONDS
+
     def __init__(self, host: Path, base: Path):
         self.host, self.base = host, base
         self.port = free_port()
@@ -30,18 +33,26 @@ class Server:
     def start(self) -> None:
         for folder in ("input", "output", "user", "temp"):
             (self.base / folder).mkdir(exist_ok=True)
-        command = [sys.executable, self.host / "main.py", "--cpu", "--base-directory", self.base]
-        command += ["--listen", "127.0.0.1", "--port", str(self.port), "--disable-auto-launch"]
-        command += ["--disable-api-nodes", "--database-url", f"sqlite:///{self.base}/comfyui.db"]
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                command,
+                self._command(),
                 cwd=self.base,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=quiet_environment(),
             )
-        wait_until(self._answers, START_SECONDS, lambda: f"no answer, log: {self.log()[-2000:]}")
+        wait_until(
+            self._answers, self.start_seconds, lambda: f"no answer, log: {self.log()[-2000:]}"
+        )
+
+    def _command(self) -> list[str]:
+        return [sys.executable, str(self.host / "main.py"), *self._arguments(str(self.base))]
+
+    def _arguments(self, base: str) -> list[str]:
+        """`base` as the server's own system names it."""
+        options = ["--cpu", "--base-directory", base, "--listen", "127.0.0.1"]
+        options += ["--port", str(self.port), "--disable-auto-launch", "--disable-api-nodes"]
+        return [*options, "--database-url", f"sqlite:///{base}/comfyui.db"]
 
     def _answers(self) -> bool:
         if self._process is None or self._process.poll() is not None:
@@ -63,6 +74,12 @@ class Server:
 
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def failed_imports(self) -> list[str]:
+        """Of custom nodes; the host's own may lack a package."""
+        lines = self.log().replace("\\", "/").splitlines()
+        ours = (line for line in lines if "custom_nodes/" in line)
+        return [line for line in ours if any(failure in line for failure in FAILURES)]
 
     def get(self, path: str):
         with urllib.request.urlopen(f"http://{self.address}{path}", timeout=30) as answer:
@@ -90,7 +107,9 @@ class Server:
     def wait(self, prompt_id: str) -> dict:
         """The history of a prompt once it has ended, well or badly."""
         path = f"/history/{prompt_id}"
-        wait_until(lambda: prompt_id in self.get(path), RUN_SECONDS, lambda: self.log()[-2000:])
+        wait_until(
+            lambda: prompt_id in self.get(path), self.run_seconds, lambda: self.log()[-2000:]
+        )
         return self.get(path)[prompt_id]
 
     def run(self, graph: dict, listener=None) -> dict:

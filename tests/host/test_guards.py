@@ -193,7 +193,6 @@ def test_a_compiled_graph_without_a_node_runs_the_hosts_attention(
         asked.append(1)
         return host.attention_sub_quad(*call, **facts)
 
-    noted.__module__ = plain.__module__  # it stands for the host's own
     monkeypatch.setattr(host, "optimized_attention", noted)
     sample(compile_model(model))
 

@@ -18,6 +18,8 @@ MEASURES = ("width", "height", "length")
 
 def load(path: Path) -> Prompt:
     """Raises ValueError with a sentence for whatever is not a workflow in the API format."""
+    if path.is_dir():  # which Windows would call a want of permission
+        raise ValueError(f"{path} is a folder, needs a workflow in the API format")
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from wanattn.attention.backends import packages
+from wanattn.attention.backends import Refused, packages
+from wanattn.attention.backends.fastflash import FASTFLASH
 from wanattn.attention.backends.flash import FA2, FA3, FA4, TORCH_FA3, TORCH_FA4
 from wanattn.attention.backends.fp8 import FA3_FP8
 from wanattn.attention.backends.kitchen import INT8
-from wanattn.attention.backends.sage import SAGE, SAGE3
+from wanattn.attention.backends.sage import SAGE, SAGE3, entry_point
 from wanattn.attention.backends.xformers import XFORMERS
 from wanattn.attention.call import Call, Inputs
 from wanattn.attention.choose.reference import Reference
 from wanattn.attention.environment import Environment, Gpu, probe
 from wanattn.tests.attention.backends import plain_fp8
 
-KERNELS = (FA2, FA3, FA4, TORCH_FA3, TORCH_FA4, SAGE, SAGE3, INT8, XFORMERS, FA3_FP8)
+KERNELS = (FA2, FA3, FA4, TORCH_FA3, TORCH_FA4, FASTFLASH, SAGE, SAGE3, INT8, XFORMERS, FA3_FP8)
 IDS = [kernel.name for kernel in KERNELS]
 APPROXIMATE = {"sage", "sage3", "int8", "fa3_fp8"}
 
@@ -95,7 +96,12 @@ def test_only_the_approximate_ones_say_so(kernel):
         (FA2, {"head_dim": 288}, (9, 0), "head_dim 288, needs at most 256"),
         (FA3, {}, (12, 0), "compute capability 12.0, needs 8.0 to 9.0"),
         (FA3, {"mask": "bool"}, (9, 0), "masked call, kernel takes no mask"),
-        (FA4, {}, (8, 9), "compute capability 8.9, needs 9.0 or newer"),
+        (FA4, {}, (8, 9), "compute capability 8.9, needs 9.0 to 10.3"),
+        (FA4, {}, (12, 0), "compute capability 12.0, needs 9.0 to 10.3"),
+        (FASTFLASH, {"dtype": torch.float16}, (12, 0), "dtype float16, needs bfloat16"),
+        (FASTFLASH, {"head_dim": 96}, (12, 0), "head_dim 96, needs 16 or 32 or 64 or 128"),
+        (FASTFLASH, {"mask": "bool"}, (12, 0), "masked call, kernel takes no mask"),
+        (FASTFLASH, {"kv_heads": 8}, (12, 0), "8 key heads, needs 40 as the query has"),
         (FA4, {"head_dim": 60}, (9, 0), "head_dim 60, needs a multiple of 8"),
         (SAGE, {"head_dim": 256}, (9, 0), "head_dim 256, needs at most 128"),
         (SAGE3, {}, (9, 0), "compute capability 9.0, needs 10.0 or newer"),
@@ -110,7 +116,51 @@ def test_limits_are_sentences(kernel, changes, capability, reason):
     assert reason in kernel.refusals(call(**changes), machine(capability))
 
 
-@pytest.mark.parametrize("kernel", [FA3, FA4, SAGE, SAGE3, FA3_FP8], ids=lambda kernel: kernel.name)
+FAST_ATTENTION = """
+import torch.nn.functional as F
+class UnsupportedConfig(ValueError): pass
+def fast_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+    if query.shape != key.shape:
+        raise UnsupportedConfig("shapes differ")
+    return F.scaled_dot_product_attention(query, key, value, scale=scale)
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"kv_len": 512, "role": "text"}, "512 keys, needs 32760 as the query has"),
+        ({"batch": 2000}, "80000 heads in all batches, needs at most 65535"),
+        (
+            {"batch": 8, "q_len": 82992, "kv_len": 82992},
+            "3,399,352,320 values in the query, needs at most 2,147,483,647",
+        ),
+    ],
+)
+def test_fastflash_refuses_what_its_own_check_lets_through_or_would_refuse(
+    install, changes, reason
+):
+    install("fastflash-attention", "0.2.0", fastflash_attention=FAST_ATTENTION)
+
+    assert FASTFLASH.refusals(call(), machine((12, 0))) == []
+    assert FASTFLASH.refusals(call(**changes), machine((12, 0)))[0] == reason
+
+
+@pytest.mark.parametrize("scale", [None, 0.3])
+def test_fastflash_gets_heads_before_tokens(install, scale):
+    install("fastflash-attention", "0.2.0", fastflash_attention=FAST_ATTENTION)
+    q, k, v = tensors(keys=40)
+
+    out = FASTFLASH.run(q, k, v, None, scale)
+
+    torch.testing.assert_close(out, F.scaled_dot_product_attention(q, k, v, scale=scale))
+    with pytest.raises(Refused, match="shapes differ"):
+        FASTFLASH.run(*tensors())
+
+
+@pytest.mark.parametrize(
+    "kernel", [FA3, FA4, FASTFLASH, SAGE, SAGE3, FA3_FP8], ids=lambda kernel: kernel.name
+)
 def test_nvidia_kernels_refuse_rocm(kernel):
     assert kernel.refusals(call(), machine(hip="6.4")) == [f"{kernel.label} does not exist on ROCm"]
 
@@ -237,6 +287,21 @@ def test_sage_limits_depend_on_the_version(install, version, changes, fits):
     assert (SAGE.refusals(call(**changes), machine()) == []) is fits
 
 
+@pytest.mark.parametrize(
+    ("version", "capability", "told"),
+    [
+        ("1.0.6", (12, 0), "int8 query and key, float16 values (Triton)"),
+        ("2.2.0", (8, 6), "int8 query and key, float16 values (Triton)"),
+        ("2.2.0+cu128torch2.9", (12, 0), "int8 query and key, fp8 values, float16 sums (CUDA)"),
+        ("2.2.0", (10, 0), ""),
+        ("2.2.0", None, ""),
+        ("3.0.0", (12, 0), ""),
+    ],
+)
+def test_what_sage_runs_depends_on_version_and_card(version, capability, told):
+    assert entry_point(version, capability) == told
+
+
 SAGE_3 = """
 import torch.nn.functional as F
 def sageattn3_blackwell(q, k, v, is_causal=False):
@@ -276,7 +341,10 @@ def test_no_install_line_where_there_is_no_wheel():
     assert FA3.package.install(machine(platform="Windows AMD64")).startswith(
         "no wheel for Windows AMD64"
     )
-    assert "triton-windows" in SAGE.package.install(machine(platform="Windows AMD64"))
+    assert FA3.package.install(machine((8, 9))).startswith("the wheel on PyPI is for Hopper only")
+    for kernel in (SAGE, FASTFLASH):
+        assert "triton-windows" in kernel.package.install(machine(platform="Windows AMD64"))
+        assert "triton" not in kernel.package.install(machine())
 
 
 def attend_in_fp8(q, k, v, centre=True):

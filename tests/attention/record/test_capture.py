@@ -121,11 +121,22 @@ def test_what_load_would_refuse_is_not_written(inputs, path):
 def test_facts_cannot_write_to_a_terminal(inputs, path):
     save(path, "self", inputs(), {})
     facts = {**META, "model": "\x1b]0;owned\x07" + "x" * 5000, "p\u00e5th": "\u202e\r\nx"}
-    save_file(load_file(path), path, facts)
+    save_file({name: tensor.clone() for name, tensor in load_file(path).items()}, path, facts)
 
     found = load(path).facts
     assert found["model"].startswith("?]0;owned?") and len(found["model"]) == 1000
     assert found["p?th"] == "? x"
+
+
+def test_a_file_that_was_read_can_be_written_over_and_removed(inputs, path):
+    """Which Windows allows for no file that is still mapped."""
+    save(path, "self", inputs(), {"model": "first"})
+    held = load(path)
+
+    save(path, "text", inputs(), {"model": "second"})
+    path.unlink()
+
+    assert held.facts["model"] == "first" and held.inputs.q.isfinite().all()
 
 
 def test_a_forward_tells_of_calls_that_are_over_and_of_those_that_failed(inputs):

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -382,6 +383,21 @@ def test_help_lists_the_benchmarks_and_loads_none(monkeypatch, capfd):
     assert all(f"  {name}" in out for name in ("kernels", "model", "workflow"))
 
 
+@pytest.mark.parametrize("name", command.BENCHMARKS)
+def test_help_can_be_shown_on_any_console(name, monkeypatch, capfd):
+    """Also in code page 437, which argparse knows nothing of."""
+    if name == "workflow":
+        pytest.importorskip("aiohttp", reason="aiohttp not installed")
+        from wanattn.commands.bench.workflow.command import BENCHMARK
+
+        monkeypatch.setattr(command, "load", lambda _: BENCHMARK)
+
+    with pytest.raises(SystemExit):
+        cli.main(["bench", name, "--help"])
+
+    assert "--share" in (out := capfd.readouterr().out) and out.isascii()
+
+
 def test_an_unknown_benchmark_is_a_sentence(capfd):
     assert cli.main(["bench", "nodes"]) == 2
     assert "benchmark 'nodes', needs one of kernels, model, workflow" in capfd.readouterr().err
@@ -403,7 +419,7 @@ def test_without_the_repository_it_says_how_to_get_it(monkeypatch, capfd):
 
     said = capfd.readouterr().err
     assert "bench workflow comes with the repository and is not in this installation" in said
-    assert f"git clone {command.REPOSITORY} && cd wanattn && " in said
+    assert f"git clone {command.REPOSITORY}, then in its folder: " in said
     assert '-m pip install -e ".[bench]"' in said
     assert f'Repository = "{command.REPOSITORY}"' in (ROOT / "pyproject.toml").read_text()
 
@@ -483,6 +499,38 @@ sys.exit(", ".join(name for name in sys.modules if name.startswith(denied)) or c
     assert len(file.read(tmp_path / "a.csv").rows[0].times) >= 1
 
 
+RAISING = """
+import pathlib, signal, threading, time
+def wait():
+    while not pathlib.Path("now").exists():
+        time.sleep(0.01)
+    signal.raise_signal(signal.{})
+threading.Thread(target=wait, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize("raised", [n for n in ("SIGINT", "SIGBREAK") if hasattr(signal, n)])
+def test_ctrl_c_and_ctrl_break_keep_the_rows_where_no_signal_is_sent(tmp_path, raised):
+    script = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script += RAISING.format(raised)
+    script += LOADED.format(str(ROOT / "__init__.py")) + "sys.exit(pack.main())"
+    arguments = "bench kernels --device cpu --size 64x64 --frames 5 --roles self --backends flash"
+    arguments += " --repeat 100000000 --output a.csv"
+    with open(tmp_path / "err", "w+b") as err:
+        running = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments.split()], cwd=tmp_path, stderr=err
+        )
+        while not re.search(rb"flash \d+/", (tmp_path / "err").read_bytes()):
+            assert running.poll() is None
+            time.sleep(0.05)
+        (tmp_path / "now").touch()
+        running.wait(timeout=60)
+
+    assert running.returncode == 130
+    assert b"wanattn: stopped, 1 row kept in a.csv" in (tmp_path / "err").read_bytes()
+    assert len(file.read(tmp_path / "a.csv").rows[0].times) >= 1
+
+
 def test_ctrl_c_while_the_command_loads_is_no_traceback():
     script = LOADED.format(str(ROOT / "__init__.py"))
     script += """
@@ -519,13 +567,24 @@ def test_what_is_ignored_stays_ignored():
 
 @pytest.mark.parametrize("source", ["--baseline", "--workflow"])
 @pytest.mark.parametrize("option", ["--output", "--plot"])
-def test_no_result_takes_the_place_of_what_is_read(bench, tmp_path, option, source):
+@pytest.mark.parametrize("by", ["link", "second name", "way around", "other case"])
+def test_no_result_takes_the_place_of_what_is_read(bench, tmp_path, link, option, source, by):
     suffix = {"--output": ".csv", "--plot": ".html"}[option]
     old = tmp_path / f"old{suffix}"
     old.write_text("mine")
-    (tmp_path / f"link{suffix}").symlink_to(old)
+    other = tmp_path / f"other{suffix}"
+    if by == "link":
+        link(other, old)
+    elif by == "second name":
+        os.link(old, other)
+    elif by == "way around":
+        other = tmp_path / ".." / tmp_path.name / old.name
+    else:
+        other = tmp_path / old.name.upper()
+        if not other.exists():
+            pytest.skip("names of another case are other files here")
 
-    code, _, err = bench(source, old, option, tmp_path / f"link{suffix}")
+    code, _, err = bench(source, old, option, other)
 
     assert code == 2 and old.read_text() == "mine"
     assert f"{option} and {source} are both '{old}', needs two files" in err

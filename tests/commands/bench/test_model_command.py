@@ -114,7 +114,7 @@ def test_every_exact_backend_that_can_run_takes_part(make_call, make_environment
         (["--against", ""], "unknown backend ''; expected one of auto, flash"),
         (["--device", ""], "device '' cannot be used"),
         (["--device", "nowhere"], "device 'nowhere' cannot be used"),
-        (["--comfyui", "/nowhere"], "no ComfyUI in '/nowhere'"),
+        (["--comfyui", "nowhere"], "no ComfyUI in 'nowhere'"),
     ],
 )
 def test_bad_input_is_one_sentence(capsys, arguments, sentence):

@@ -56,7 +56,7 @@ class TestLoad:
     def test_says_that_a_file_is_missing_or_binary(self, tmp_path):
         with pytest.raises(ValueError, match=r"cannot read .*absent\.json \(No such"):
             prompt.load(tmp_path / "absent.json")
-        with pytest.raises(ValueError, match=r"cannot read .*\(Is a directory\)"):
+        with pytest.raises(ValueError, match="is a folder, needs a workflow"):
             prompt.load(tmp_path)
         video = tmp_path / "video.mp4"
         video.write_bytes(b"\x00\xff\xfe\x80")
