@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 
 from ..attention.choose.policy import ON_REFUSAL, PRECISIONS, Policy, wishes
+from .found import ADVANCED, found_by
 from .host.patch import patch
 from .rule import Rules, rules_of
 
@@ -21,7 +22,7 @@ PRECISION_TIP = (
     "For auto. exact: only backends that compute attention as torch does. allow approximate: also 8-bit and 4-bit "
     "ones whose measured error on this model's tensors stays under max_error."
 )
-RULES_TIP = "From Attention Rule: other backends for some roles, blocks or steps."
+RULES_TIP = "From Attention Backend Rule: other backends for some roles, blocks or steps."
 ERROR_TIP = "For auto with 'allow approximate': the largest relative error of its output."
 
 
@@ -32,6 +33,24 @@ class WanAttnBackend(io.ComfyNode):
             node_id="WanAttnBackend",
             display_name="Attention Backend",
             category="model/attention",
+            **found_by(
+                "wan attention",
+                "wan",
+                "sdpa",
+                "flash",
+                "flash attention",
+                "cudnn",
+                "sage",
+                "sageattention",
+                "xformers",
+                "kernel",
+                "speed",
+                "faster",
+                "backend",
+                "fa3",
+                "int8",
+                "fp8",
+            ),
             description=(
                 "Runs every attention call of this model on the kernel that you choose, torch's own or a package's, and "
                 "says on the node what really ran. Only this model is patched; bypassing the node undoes it."
@@ -52,6 +71,7 @@ class WanAttnBackend(io.ComfyNode):
                     options=list(PRECISIONS),
                     default="exact",
                     tooltip=PRECISION_TIP,
+                    extra_dict=ADVANCED,
                     optional=True,  # workflows saved before it was there stay valid
                 ),
                 io.Float.Input(
@@ -61,6 +81,7 @@ class WanAttnBackend(io.ComfyNode):
                     max=0.5,
                     step=0.001,
                     tooltip=ERROR_TIP,
+                    extra_dict=ADVANCED,
                     optional=True,
                 ),
                 Rules.Input("rules", optional=True, tooltip=RULES_TIP),

@@ -15,6 +15,7 @@ from ..attention.report.picture import write_out
 from ..bench.results import chart, table
 from ..bench.results.payload import Kept, payload
 from ..bench.results.row import Results
+from .found import found_by
 from .host.measuring import BASELINE, Wish, environment_of, measure
 
 EVENT = "wanattn.bench"
@@ -41,6 +42,7 @@ class WanAttnBenchmark(io.ComfyNode):
             node_id="WanAttnBenchmark",
             display_name="Attention Benchmark",
             category="model/attention",
+            **found_by("wan attention benchmark", "kernel", "bench", "compare", "timing", "speed"),
             description=(
                 "Times every attention kernel of this machine on calls of this very model's shape, checks what they "
                 "compute, and says which to use. Runs by itself, samples nothing and changes nothing in the model."
@@ -69,7 +71,9 @@ class WanAttnBenchmark(io.ComfyNode):
                 io.MultiType.Input(
                     io.String.Input("frames", default="81", tooltip=FRAMES_TIP), types=[io.Int]
                 ),
-                io.String.Input("backends", default="", tooltip=BACKENDS_TIP),
+                io.String.Input(
+                    "backends", default="", placeholder="flash,cudnn,sage", tooltip=BACKENDS_TIP
+                ),
                 io.Int.Input("repeat", default=5, min=2, max=50, tooltip=REPEAT_TIP),
                 io.Int.Input(  # named so, since the page would change a "seed" after each run
                     "measure_again", default=0, min=0, max=2**31 - 1, tooltip=AGAIN_TIP

@@ -1,4 +1,4 @@
-"""Attention Report: a finished run as text, JSON and CSV, and as a line in the video's metadata."""
+"""Attention Run Report: a finished run as text, JSON and CSV, and as a line in the video's metadata."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from comfy_execution.utils import get_executing_context
 
 from ..attention.report.picture import draw, write_out
 from ..attention.report.text import text_of
+from .found import found_by
 from .host.files import DEFAULT_PREFIX, written
 from .host.override import KEY
 from .host.payload import build, provenance
@@ -28,8 +29,9 @@ class WanAttnReport(io.ComfyNode):
         anything = io.MatchType.Template("after")
         return io.Schema(
             node_id="WanAttnReport",
-            display_name="Attention Report",
+            display_name="Attention Run Report",
             category="model/attention",
+            **found_by("wan attention report", "metadata", "csv", "json", "html", "provenance"),
             description=(
                 "Shows what attention really ran in the finished run, writes it as JSON and CSV to the output folder, "
                 "and puts a summary into the metadata of whatever is saved after it."

@@ -48,7 +48,7 @@ Wan 2.2 14B is two models. Each has its own **Attention Backend** and **Attentio
 
 - **Attention Backend** sends every attention call of that model to the backend you choose. `auto` is a good start.
 - **Attention Diagnostics** shows on the node what ran. It changes nothing: bypass Attention Backend to see ComfyUI's own choice.
-- **Attention Report** passes the latent on, and writes a JSON and a CSV file to the output folder. It sits before VAE Decode, so that the saved video carries what ran.
+- **Attention Run Report** passes the latent on, and writes a JSON and a CSV file to the output folder. It sits before VAE Decode, so that the saved video carries what ran.
 
 A LoRA goes between the loader and Attention Backend, or after it: both work.
 """
