@@ -5,6 +5,7 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { createBench } from "./views/bench.js";
 import { nodeAt, nodesIn } from "./graph.js";
+import { ADD, ADD_ALL, LABELS, REMOVE, commandsOf } from "./views/commands.js";
 import { createLine } from "./views/line.js";
 import { createPanel } from "./report/panel.js";
 import { SCHEMA } from "./report/payload.js";
@@ -124,8 +125,41 @@ async function ownFile(name) {
   return answer.text();
 }
 
+/** Changes the workflow in one step of undo: by the host's own way of going from one state to the next.
+ * @param {(workflow: any) => import("./views/commands.js").Told | null} change */
+async function edit(change) {
+  const tracker = app.extensionManager.workflow.activeWorkflow?.changeTracker;
+  if (!tracker) return;
+  if (tracker.captureCanvasState) tracker.captureCanvasState();
+  else tracker.checkState();
+  const before = JSON.stringify(tracker.activeState);
+  const workflow = JSON.parse(before);
+  const told = change(workflow);
+  if (JSON.stringify(workflow) !== before) {
+    tracker.redoQueue.splice(0, Infinity, workflow);
+    await tracker.redo();
+  }
+  if (told) app.extensionManager.toast.add({ severity: told.severity, summary: "Wan Attention", detail: told.text, life: 6000 });
+}
+
+const commands = commandsOf({ edit, wishes: () => ({}) });
+
+/** @param {any} node */
+function takesPart(node) {
+  return [...(node.inputs ?? []), ...(node.outputs ?? [])].some(({ type }) => type === "MODEL");
+}
+
 app.registerExtension({
   name: "wanattn.panel",
+  commands: [ADD, ADD_ALL, REMOVE].map((id) => ({ id, label: LABELS[id], icon: "pi pi-bolt", function: commands[id] })),
+  keybindings: [{ combo: { key: "w", shift: true }, commandId: ADD_ALL }],
+  menuCommands: [{ path: ["Wan Attention"], commands: [ADD, ADD_ALL, REMOVE] }],
+  getCanvasMenuItems: () => [null, ...[ADD, ADD_ALL, REMOVE].map((id) => ({ content: LABELS[id], callback: () => void commands[id]() }))],
+  /** @param {any} node */
+  getNodeMenuItems(node) {
+    const from = { graph: node.graph === rootGraph() ? "" : String(node.graph?.id ?? ""), node: node.id };
+    return takesPart(node) ? [{ content: "Add Wan Attention to this model", callback: () => void commands.addTo(from) }] : [];
+  },
   setup() {
     for (const name of EVENTS) api.addEventListener(name, (/** @type {CustomEvent} */ event) => receive(event.detail));
     window.addEventListener("pagehide", () => store.save());
