@@ -138,6 +138,8 @@ async function edit(change) {
   if (JSON.stringify(workflow) !== before) {
     tracker.redoQueue.splice(0, Infinity, workflow);
     await tracker.redo();
+    // What the host makes of it, such as sizes, belongs to the same step.
+    tracker.activeState = JSON.parse(JSON.stringify(rootGraph().serialize()));
   }
   if (told) app.extensionManager.toast.add({ severity: told.severity, summary: "Wan Attention", detail: told.text, life: 6000 });
 }

@@ -201,8 +201,16 @@ def test_a_compiled_graph_without_a_node_runs_the_hosts_attention(
 @pytest.mark.parametrize(
     ("node", "inputs", "sentence"),
     [
-        ("WanAttnBackend", {"rules": "all"}, "rules is str, needs the output of Attention Backend Rule"),
-        ("WanAttnBackend", {"rules": [1]}, "rules is list, needs the output of Attention Backend Rule"),
+        (
+            "WanAttnBackend",
+            {"rules": "all"},
+            "rules is str, needs the output of Attention Backend Rule",
+        ),
+        (
+            "WanAttnBackend",
+            {"rules": [1]},
+            "rules is list, needs the output of Attention Backend Rule",
+        ),
         ("WanAttnDiagnostics", {"capture": "0", "capture_limit_gib": float("nan")}, "nan, needs"),
         ("WanAttnDiagnostics", {"capture": "0", "capture_limit_gib": float("inf")}, "inf, needs"),
     ],
