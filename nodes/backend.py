@@ -7,6 +7,7 @@ from comfy_api.v0_0_2 import io
 from ..attention.choose.policy import ON_REFUSAL, PRECISIONS, Policy, wishes
 from .found import ADVANCED, found_by
 from .host.patch import patch
+from .possible import possible
 from .rule import Rules, rules_of
 
 BACKEND_TIP = (
@@ -61,7 +62,11 @@ class WanAttnBackend(io.ComfyNode):
                     tooltip="Any diffusion model; made for Wan 2.2. Use one node an expert.",
                 ),
                 io.Combo.Input(
-                    "backend", options=list(wishes()), default="auto", tooltip=BACKEND_TIP
+                    "backend",
+                    options=list(wishes()),
+                    default="auto",
+                    tooltip=BACKEND_TIP,
+                    extra_dict={"wanattn": possible()},
                 ),
                 io.Combo.Input(
                     "on_refusal", options=list(ON_REFUSAL), default="next best", tooltip=REFUSAL_TIP

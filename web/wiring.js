@@ -2,22 +2,20 @@
 /** @typedef {import("./workflow.js").Graph} Graph */
 /** @typedef {import("./workflow.js").Node} Node */
 /** @typedef {import("./workflow.js").Link} Link */
-/** @typedef {{graph: string, node: Node, input: number}} Sampler */
+/** @typedef {import("./trace.js").Sampler} Sampler */
 /**
  * `from` names a node: then only the models that come through it are meant, whatever their files are called.
  * @typedef {{diagnostics?: boolean, report?: boolean, folder?: string, evidence?: string,
  *   from?: {graph: string, node: string | number}}} Wish
  */
 
-import { INPUT_NODE, OUTPUT_NODE, graphsOf } from "./workflow.js";
+import { MODEL, filesOf, latentOf, samplersOf, upstream } from "./trace.js";
+import { graphsOf } from "./workflow.js";
 
 const BACKEND = "WanAttnBackend";
 const DIAGNOSTICS = "WanAttnDiagnostics";
 const REPORT = "WanAttnReport";
 const RULES = ["WanAttnRule", "WanAttnSchedule"];
-const MODEL = "MODEL";
-const SAMPLES = ["LATENT", "GUIDER"];
-const FILE = /\.(safetensors|sft|gguf|ckpt|pth?|bin)$/i;
 const WAN = /wan/i;
 const GROUP = "Wan Attention";
 const ROOM = { gap: 40, title: 80 };
@@ -26,10 +24,10 @@ const SKIPPED = [2, 4]; // muted, bypassed
 /** @type {Record<string, {size: [number, number], inputs: [string, string][], outputs: [string, string][], values: any[]}>} */
 const NODES = {
   [BACKEND]: {
-    size: [320, 250], inputs: [["model", MODEL], ["rules", "WANATTN_RULES"]], outputs: [[MODEL, MODEL]],
+    size: [320, 330], inputs: [["model", MODEL], ["rules", "WANATTN_RULES"]], outputs: [[MODEL, MODEL]],
     values: ["auto", "next best", "exact", 0.03],
   },
-  [DIAGNOSTICS]: { size: [600, 930], inputs: [["model", MODEL]], outputs: [[MODEL, MODEL]], values: ["sample", "", 4] },
+  [DIAGNOSTICS]: { size: [600, 600], inputs: [["model", MODEL]], outputs: [[MODEL, MODEL]], values: ["sample", "", 4] },
   [REPORT]: {
     size: [480, 560], inputs: [["model", MODEL], ["after", "*"]],
     outputs: [["after", "*"], ["report", "STRING"], ["picture", "IMAGE"]], values: ["wanattn/report"],
@@ -46,10 +44,8 @@ export function addAttention(workflow, wish = {}) {
   const told = { wired: 0, before: 0, others: /** @type {string[]} */ ([]) };
   for (const [id, graph] of graphs) {
     const place = placeUnder(graph);
-    for (const samplers of modelsOf(graphs, id)) {
-      const way = upstream(graphs, id, samplers[0]);
+    for (const { samplers, way, names } of modelsOf(graphs, id)) {
       if (wish.from && !way.some((step) => step.graph === wish.from?.graph && String(step.node.id) === String(wish.from.node))) continue;
-      const names = way.flatMap(({ node }) => filesOf(node));
       if (!wish.from && names.length && !names.some((name) => WAN.test(name))) told.others.push(...names);
       else if (wire(graph, samplers, way.map(({ node }) => node), names, wish, place)) told.wired += 1;
       else told.before += 1;
@@ -73,80 +69,13 @@ export function removeAttention(workflow) {
   return removed;
 }
 
-/** Samplers of one graph, those of one MODEL together. @param {Map<string, Graph>} graphs @param {string} id @returns {Sampler[][]} */
+/** The models that are sampled in one graph, the expert of high noise before that of low. @param {Map<string, Graph>} graphs @param {string} id */
 function modelsOf(graphs, id) {
-  const graph = /** @type {Graph} */ (graphs.get(id));
-  /** @type {Map<string, Sampler[]>} */
-  const found = new Map();
-  for (const node of [...graph.nodes.values()].sort((left, right) => (left.order ?? 0) - (right.order ?? 0))) {
-    const input = (node.inputs ?? []).findIndex(({ type }) => type === MODEL);
-    const link = input < 0 || !samples(graphs, node) ? null : graph.into(node, input);
-    if (!link) continue;
-    const key = `${link.from}:${link.output}`;
-    found.set(key, [...(found.get(key) ?? []), { graph: id, node, input }]);
-  }
-  return [...found.values()];
-}
-
-/** Whether a node takes a model in order to sample with it. @param {Map<string, Graph>} graphs @param {Node} node */
-function samples(graphs, node) {
-  const types = (node.outputs ?? []).map(({ type }) => type);
-  return !graphs.has(node.type) && !node.type.startsWith("WanAttn") && !types.includes(MODEL) && types.some((type) => SAMPLES.includes(type));
-}
-
-/** The nodes that a sampler's model comes through, nearest first. @param {Map<string, Graph>} graphs @param {string} id @param {Sampler} sampler */
-function upstream(graphs, id, sampler) {
-  /** @type {{graph: string, node: Node}[]} */
-  const way = [];
-  const seen = new Set();
-  const first = /** @type {Graph} */ (graphs.get(id)).into(sampler.node, sampler.input);
-  const waiting = first ? [{ id, link: first }] : [];
-  for (const { id: at, link } of waiting) {
-    if (seen.has(`${at}:${link.id}`)) continue;
-    seen.add(`${at}:${link.id}`);
-    waiting.push(...before(graphs, at, link, way));
-  }
-  return way;
-}
-
-/** The links that a link's model comes from; notes the node between. @param {Map<string, Graph>} graphs @param {string} id
- * @param {Link} link @param {{graph: string, node: Node}[]} way @returns {{id: string, link: Link}[]} */
-function before(graphs, id, link, way) {
-  const graph = /** @type {Graph} */ (graphs.get(id));
-  if (Number(link.from) === INPUT_NODE) return outside(graphs, id, link.output);
-  const node = graph.node(link.from);
-  if (!node) return [];
-  way.push({ graph: id, node });
-  const inner = graphs.get(node.type);
-  if (inner) return [...inner.links.values()].filter((each) => Number(each.to) === OUTPUT_NODE && each.input === link.output).map((each) => ({ id: node.type, link: each }));
-  return (node.inputs ?? []).flatMap(({ type }, input) => {
-    const next = carries(type) ? graph.into(node, input) : null;
-    return next ? [{ id, link: next }] : [];
+  const models = samplersOf(graphs, id).map((samplers) => {
+    const way = upstream(graphs, id, samplers[0]);
+    return { samplers, way, names: way.flatMap(({ node }) => filesOf(node)) };
   });
-}
-
-/** What leads into an input of a subgraph, wherever the subgraph is used. @param {Map<string, Graph>} graphs @param {string} id @param {number} port */
-function outside(graphs, id, port) {
-  const name = graphs.get(id)?.data.inputs?.[port]?.name;
-  return [...graphs].flatMap(([outer, graph]) =>
-    [...graph.nodes.values()].filter(({ type }) => type === id).flatMap((node) => {
-      const input = (node.inputs ?? []).findIndex((slot) => slot.name === name);
-      const link = input < 0 ? null : graph.into(node, input);
-      return link ? [{ id: outer, link }] : [];
-    }),
-  );
-}
-
-/** A switch or a reroute takes anything, so also a model. @param {unknown} type */
-function carries(type) {
-  return type === MODEL || type === "*" || String(type).startsWith("COMFY_MATCHTYPE");
-}
-
-/** The model files that a loader names. @param {Node} node */
-function filesOf(node) {
-  if ((node.inputs ?? []).some(({ type, link }) => type === MODEL && link != null)) return []; // a LoRA's file
-  const values = Array.isArray(node.widgets_values) ? node.widgets_values : Object.values(node.widgets_values ?? {});
-  return values.filter((value) => typeof value === "string" && FILE.test(value));
+  return models.sort((left, right) => expert(left.names).localeCompare(expert(right.names)));
 }
 
 /** @param {Graph} graph @param {Sampler[]} samplers @param {Node[]} way @param {string[]} names @param {Wish} wish
@@ -172,6 +101,7 @@ function expert(names) {
  * @param {ReturnType<typeof placeUnder>} place @param {Wish} wish */
 function make(graph, type, title, mode, place, wish) {
   const { size, inputs, outputs, values } = NODES[type];
+  /** @type {Record<string, any[]>} */
   const own = { [DIAGNOSTICS]: [wish.evidence ?? values[0], ...values.slice(1)], [REPORT]: [`${wish.folder ?? "wanattn"}/${title.replace(" ", "_") || "report"}`] };
   return graph.add({
     type, pos: place.take(size), size: [...size], mode,
@@ -208,18 +138,6 @@ function report(graph, samplers, create) {
   graph.link(model.from, model.output, node, 0, MODEL);
   graph.link(source.node.id, source.output, node, 1, "LATENT");
   return true;
-}
-
-/** The output that the latent leaves a sampler by; a guider's is that of the node it guides. @param {Graph} graph @param {Node} node
- * @returns {{node: Node, output: number} | null} */
-function latentOf(graph, node) {
-  const slots = node.outputs ?? [];
-  const used = slots.findIndex(({ type }, output) => type === "LATENT" && graph.outOf(node.id, output).length > 0);
-  if (used >= 0) return { node, output: used };
-  const guider = slots.findIndex(({ type }) => type === "GUIDER");
-  const [link] = guider < 0 ? [] : graph.outOf(node.id, guider);
-  const guided = link && graph.node(link.to);
-  return guided ? latentOf(graph, guided) : null;
 }
 
 /** Joins what a node of ours was put between. @param {Graph} graph @param {Node} node */

@@ -2,7 +2,7 @@
 /**
  * A saved workflow, as the host keeps it for undo: plain data, subgraphs flat beside the root.
  * @typedef {{name: string, type: string, link?: number | null, links?: number[] | null}} Slot
- * @typedef {{id: number | string, type: string, title?: string, mode?: number, order?: number, pos: any, size?: any,
+ * @typedef {{id: number | string, type: string, title?: string, mode?: number, order?: number, properties?: any, pos: any, size?: any,
  *   inputs?: Slot[], outputs?: Slot[], widgets_values?: any}} Node
  * @typedef {{id: number, from: number | string, output: number, to: number | string, input: number, type: any, raw: any}} Link
  * @typedef {{id: string, type: string, linkIds?: number[]}} Port

@@ -60,7 +60,7 @@ test("a fallback of auto fell back, any other asked for something else", () => {
 });
 
 test("progress counts steps of a run under way and of a finished one", () => {
-  assert.equal(format.progress(complete(fixture("running"))), "step 4 of 10 · 640 calls · 20.6 s");
+  assert.equal(format.progress(complete(fixture("running"))), "step 3 of 0–9 · 640 calls · 20.6 s");
   assert.equal(format.progress(complete(fixture("small"))), "2 steps · 16 calls · 0.78 s · node 12:7");
   assert.equal(format.progress(payload({})), "");
 });

@@ -4,7 +4,7 @@
 /** @typedef {import("./payload.js").Run} Run */
 /** @typedef {import("./payload.js").Fallback} Fallback */
 
-import { newestRun } from "./payload.js";
+import { newestRun, secondsOf } from "./payload.js";
 
 const LONGEST_TEXT = 400;
 const LONGEST_NAME = 60;
@@ -76,19 +76,24 @@ export function shares(payload) {
 
 /** @param {Payload} payload */
 export function headline(payload) {
-  if (!payload.calls) return payload.state === "running" ? "waiting for the first attention call" : "no attention call yet";
+  if (!payload.calls) return NOTHING.get(payload.state) ?? "no attention call yet";
   const all = shares(payload);
   const said = all.slice(0, HEADLINE_BACKENDS).map(([name, calls]) => `${backendName(name)} ${percent(calls, payload.calls)}`);
   const rest = all.length > HEADLINE_BACKENDS ? ` and ${all.length - HEADLINE_BACKENDS} more` : "";
   return `${requestedNames(payload.requested)} → ${said.join(", ")}${rest}`;
 }
 
+const NOTHING = new Map([
+  ["running", "waiting for the first attention call"],
+  ["failed", "stopped before the first attention call"],
+]);
 const STATES = new Map([
   ["running", ["●", "running"]],
   ["finished", ["✓", "finished"]],
   ["interrupted", ["■", "interrupted"]],
   ["failed", ["✕", "failed"]],
   ["idle", ["○", "no run yet"]],
+  ["bypassed", ["⦸", "bypassed"]],
   ["reloaded", ["◌", "was running when the page was reloaded"]],
 ]);
 
@@ -103,8 +108,9 @@ export function progress(payload) {
   const run = newestRun(payload);
   if (!run) return "";
   const done = run.step_seconds.length;
-  const steps = payload.state === "running" && run.steps ? `step ${count(done)} of ${count(run.steps)}` : plural(done, "step");
-  const parts = [steps, plural(payload.calls, "call"), `${figure(run.seconds)} s`];
+  const underWay = payload.state === "running" && run.steps > 0;
+  const steps = underWay ? `step ${count(Math.max(0, done - 1))} of 0–${count(run.steps - 1)}` : plural(done, "step");
+  const parts = [steps, plural(payload.calls, "call"), `${figure(secondsOf(payload))} s`];
   if (payload.runs.length > 1) parts.unshift(`run ${payload.runs.length}`);
   if (payload.node?.includes(":")) parts.push(`node ${label(payload.node)}`);
   return parts.join(" · ");
@@ -153,14 +159,37 @@ export function environmentLine(payload) {
   return known.map(([name, label]) => `${label}${plain(facts[name])}${name === "memory_gib" ? " GiB" : ""}`).join(" · ");
 }
 
+/** Which model made which video when, as far as it is known. @param {Payload} payload */
+export function about({ model, video, date }) {
+  const size = video ? `${count(video.width)}×${count(video.height)}, ${plural(video.frames, "frame")}` : "";
+  return [plain(model.file), plain(model.expert), size, plain(date)].filter(Boolean).join(" · ");
+}
+
 /** @param {Run | null} run */
 export function peak(run) {
   return run?.peak_gib == null ? "" : `peak ${figure(run.peak_gib)} GiB`;
 }
 
-/** @param {number[]} seconds of each step */
-export function stepsSentence(seconds) {
+/** What ended a run, where it ended, and what to change. @param {Payload} payload @returns {{told: string, advice: string}} */
+export function failureOf(payload) {
+  const { failure } = payload;
+  if (!failure) return { told: "", advice: "" };
+  const where = [failure.step == null ? "" : `step ${failure.step}`, failure.block == null ? "" : `block ${failure.block}`].filter(Boolean).join(", ");
+  return { told: `stopped${where ? ` at ${where}` : ""}: ${plain(failure.sentence)}`, advice: plain(failure.advice) };
+}
+
+/** What the choice gains, where it was measured. @param {Payload} payload */
+export function gainSentence({ gain }) {
+  const times = (/** @type {string} */ what, /** @type {number | null | undefined} */ factor) =>
+    factor ? `${what} ${figure(factor)}x` : "";
+  const said = gain ? [times("attention", gain.attention), times("whole run", gain.run)].filter(Boolean).join(", ") : "";
+  return gain && said ? `${said} as fast as ${plain(gain.against)}${gain.how ? `, ${plain(gain.how)}` : ""}` : "";
+}
+
+/** @param {number[]} seconds of each step @param {boolean} underWay whether the last one is not done yet @returns {string} */
+export function stepsSentence(seconds, underWay = false) {
   if (!seconds.length) return "no step yet";
+  if (underWay) return [`step ${seconds.length - 1} under way`, seconds.length > 1 ? stepsSentence(seconds.slice(0, -1)) : ""].filter(Boolean).join(" · ");
   const sorted = [...seconds].sort((left, right) => left - right);
   const median = (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.floor(sorted.length / 2)]) / 2;
   const longest = sorted[sorted.length - 1];

@@ -37,14 +37,15 @@ export function createSteps(tell) {
     },
   });
 
-  /** @param {Run | null} run */
-  function update(run) {
+  /** @param {Run | null} run @param {boolean} running */
+  function update(run, running) {
     seconds = run?.step_seconds ?? [];
     root.hidden = seconds.length === 0;
     if (root.hidden) return;
     const longest = Math.max(...seconds);
-    setText(sentence, stepsSentence(seconds));
-    picture.setAttribute("aria-label", `seconds a step, ${seconds.length} steps: ${stepsSentence(seconds)}`);
+    const told = stepsSentence(seconds, running);
+    setText(sentence, told);
+    picture.setAttribute("aria-label", `seconds a step, ${seconds.length} steps: ${told}`);
     const places = Math.max(seconds.length, run?.steps ?? 0);
     picture.setAttribute("viewBox", `0 0 ${seconds.length * BAR} ${HEIGHT}`);
     picture.style.width = `${(100 * seconds.length) / places}%`;

@@ -10,6 +10,7 @@ const MOST_NAMES = 3;
 export const ADD = "wanattn.add";
 export const ADD_ALL = "wanattn.addAll";
 export const REMOVE = "wanattn.remove";
+/** @type {Record<string, string>} */
 export const LABELS = {
   [ADD]: "Add Wan Attention to every Wan model here",
   [ADD_ALL]: "Add Wan Attention, panel and report to every Wan model here",

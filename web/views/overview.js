@@ -1,0 +1,85 @@
+// @ts-check
+/** @typedef {{id: string, title: string, kind: "panel" | "line", payload: any, idle: any}} Entry */
+/** @typedef {{element: HTMLElement, update: (payload: any) => void, describe: (told: any) => void, dispose: () => void}} View */
+
+import { element, setText } from "../report/dom.js";
+import { plain } from "../report/format.js";
+import { createPanel } from "../report/panel.js";
+import { installStyle, watchTone } from "../report/style.js";
+import { createLine } from "./line.js";
+
+const EMPTY = "No Attention Backend or Diagnostics in this workflow yet.";
+
+/**
+ * Every panel of the workflow in one place, those inside subgraphs too.
+ * @param {{entries: () => Entry[], show: (id: string) => void, add: () => void, saveHtml: (payload: any) => Promise<void>}} host
+ */
+export function createOverview({ entries, show, add, saveHtml }) {
+  const root = element("div", "wanattn overview");
+  const nothing = element("div");
+  const button = /** @type {HTMLButtonElement} */ (element("button", "", "Add Wan Attention to every Wan model here"));
+  const cards = element("div", "cards");
+  /** @type {Map<string, {element: HTMLElement, view: View, title: HTMLElement}>} */
+  const known = new Map();
+
+  installStyle();
+  button.type = "button";
+  button.addEventListener("click", add);
+  nothing.append(element("p", "plan", EMPTY), button);
+  root.append(nothing, cards);
+  const stopWatching = watchTone(root);
+
+  /** Brings the cards in line with the workflow. */
+  function refresh() {
+    const now = entries();
+    for (const [key, card] of known) {
+      if (now.some((entry) => keyOf(entry) === key)) continue;
+      card.view.dispose();
+      card.element.remove();
+      known.delete(key);
+    }
+    now.forEach((entry, position) => {
+      const card = known.get(keyOf(entry)) ?? create(entry);
+      setText(card.title, plain(entry.title));
+      if (entry.idle) card.view.describe(entry.idle);
+      if (entry.payload) card.view.update(entry.payload);
+      if (cards.children[position] !== card.element) cards.insertBefore(card.element, cards.children[position] ?? null);
+    });
+    nothing.hidden = now.length > 0;
+  }
+
+  /** @param {Entry} entry */
+  function create(entry) {
+    const card = element("section", `card ${entry.kind}`);
+    const top = element("div", "label");
+    const title = element("b");
+    const link = /** @type {HTMLButtonElement} */ (element("button", "why end", "show the node"));
+    const view = /** @type {View} */ (entry.kind === "panel" ? createPanel({ saveHtml }) : createLine());
+    link.type = "button";
+    link.addEventListener("click", () => show(entry.id));
+    top.append(title, link);
+    card.append(top, view.element);
+    known.set(keyOf(entry), { element: card, view, title });
+    return { element: card, view, title };
+  }
+
+  /** @param {string} id @param {any} payload */
+  function update(id, payload) {
+    for (const kind of ["panel", "line"]) known.get(`${kind} ${id}`)?.view.update(payload);
+  }
+
+  function dispose() {
+    stopWatching();
+    for (const { view } of known.values()) view.dispose();
+    known.clear();
+    root.remove();
+  }
+
+  refresh();
+  return { element: root, refresh, update, dispose };
+}
+
+/** @param {Entry} entry */
+function keyOf({ kind, id }) {
+  return `${kind} ${id}`;
+}
