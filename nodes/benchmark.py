@@ -106,11 +106,10 @@ class WanAttnBenchmark(io.ComfyNode):
         """What is typed in is refused before anything runs; what is linked is not known yet."""
         lengths = None if frames is None else str(frames)
         given = {"width": width, "height": height, "frames": lengths, "backends": backends}
-        try:
-            Wish(**{name: value for name, value in given.items() if value is not None})
-        except ValueError as error:
-            return str(error)
-        return True
+        wrong = [
+            f"{name}: {error}" for name, value in given.items() if (error := fault(name, value))
+        ]
+        return "\n".join(wrong) or True  # the page gives each field its own line
 
     @classmethod
     def execute(
@@ -126,6 +125,15 @@ class WanAttnBenchmark(io.ComfyNode):
         inputs = (width, height, str(frames), backends, repeat, measure_again)
         text, picture, shown = run(model, inputs, cls.hidden.unique_id)
         return io.NodeOutput(text, picture, ui={"text": (text,), "wanattn": [shown]})
+
+
+def fault(name: str, value: object) -> str:
+    """What is wrong with one input, whatever the others are; empty for none."""
+    try:
+        Wish(**({} if value is None else {name: value}))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def run(model, inputs: tuple, node: str | None = None):

@@ -55,12 +55,13 @@ class WanAttnRule(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, blocks: str | None = None, steps: str | None = None) -> bool | str:
         """What is typed in is refused before anything runs; what is linked is not known yet."""
+        wrong = []
         for what, text in (("blocks", blocks), ("steps", steps)):
             try:
                 parse_ranges(text or "", percent=what == "steps")
             except ValueError as error:
-                return f"{what}: {error}"
-        return True
+                wrong.append(f"{what}: {error}")
+        return "\n".join(wrong) or True  # the page gives each field its own line
 
     @classmethod
     def execute(

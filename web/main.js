@@ -14,6 +14,7 @@ import { ADD, ADD_ALL, LABELS, REMOVE, commandsOf } from "./views/commands.js";
 import { failureIn } from "./views/failure.js";
 import { idleOf, menuLabel, menuOrder } from "./views/idle.js";
 import { createLine } from "./views/line.js";
+import { sortMistakes } from "./views/mistakes.js";
 import { chain, mount } from "./views/mount.js";
 import { createOverview } from "./views/overview.js";
 import { createReport } from "./views/report.js";
@@ -28,6 +29,7 @@ const BENCHMARK = "WanAttnBenchmark";
 const TEXT_WIDGET = "$$node-text-preview";
 const BYPASSED = 4;
 const ENDED = new Set(["finished", "interrupted", "failed"]);
+const LOOK_EVERY = 300; // milliseconds; the host has no event for a prompt that it refused
 const HISTORY = "/history?max_items=16";
 /** @type {Record<string, {least: number, width?: number, height?: number}>} */
 const SIZES = {
@@ -71,7 +73,7 @@ function receive(payload) {
   const view = node && views.get(node);
   if (!view || node.mode === BYPASSED) return;
   view.update(node.comfyClass === REPORT ? { payload } : payload);
-  if (node.comfyClass === DIAGNOSTICS) hideText(node);
+  if ([BACKEND, DIAGNOSTICS].includes(node.comfyClass)) hideText(node);
 }
 
 /** What a node put out: payloads, each for the node it names, and a report's own. @param {any} node @param {any} output */
@@ -287,6 +289,16 @@ async function edit(change) {
 const commands = commandsOf({ edit, wishes: () => ({ evidence: setting(EVIDENCE), folder: setting(FOLDER) }) });
 const COMMANDS = [ADD, ADD_ALL, REMOVE];
 
+/** @type {unknown} */
+let seenMistakes = null;
+
+function lookForMistakes() {
+  const mistakes = app.extensionManager.lastNodeErrors ?? app.lastNodeErrors;
+  if (mistakes === seenMistakes) return;
+  seenMistakes = mistakes;
+  if (mistakes && sortMistakes(mistakes)) app.canvas?.setDirty(true, true);
+}
+
 /** @param {any} node */
 function takesPart(node) {
   return [...(node.inputs ?? []), ...(node.outputs ?? [])].some(({ type }) => type === "MODEL");
@@ -335,6 +347,7 @@ app.registerExtension({
     api.addEventListener("execution_error", (/** @type {CustomEvent} */ event) => failed(event.detail));
     api.addEventListener("execution_success", keep);
     api.addEventListener("graphChanged", (/** @type {CustomEvent} */ event) => describe(event.detail));
+    setInterval(lookForMistakes, LOOK_EVERY);
     window.addEventListener("pagehide", () => store.save());
     app.extensionManager.registerSidebarTab({
       id: "wanattn", icon: "pi pi-bolt", title: "Attention", tooltip: "Wan Attention: what every model of this workflow runs",

@@ -147,6 +147,8 @@ export const CSS = `
 .wanattn.text { min-height: 120px; }
 .wanattn.text pre { margin: 0; font: 11px/1.45 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
 .wanattn.text .files { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: center; margin-top: 6px; }
+.wanattn.text { container-type: size; }
+@container (max-width: 520px) { .wanattn.text :is(th, td):nth-child(8):not([colspan]) { display: none; } }
 .wanattn.text details { margin-top: 8px; }
 .wanattn a { color: inherit; overflow-wrap: anywhere; }
 

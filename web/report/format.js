@@ -186,10 +186,10 @@ export function gainSentence({ gain }) {
   return gain && said ? `${said} as fast as ${plain(gain.against)}${gain.how ? `, ${plain(gain.how)}` : ""}` : "";
 }
 
-/** @param {number[]} seconds of each step @param {boolean} underWay whether the last one is not done yet @returns {string} */
-export function stepsSentence(seconds, underWay = false) {
+/** @param {number[]} seconds of each step @param {string} last what to say of the last step where it is not done: "under way", "not finished" @returns {string} */
+export function stepsSentence(seconds, last = "") {
   if (!seconds.length) return "no step yet";
-  if (underWay) return [`step ${seconds.length - 1} under way`, seconds.length > 1 ? stepsSentence(seconds.slice(0, -1)) : ""].filter(Boolean).join(" · ");
+  if (last) return [`step ${seconds.length - 1} ${last}`, seconds.length > 1 ? stepsSentence(seconds.slice(0, -1)) : ""].filter(Boolean).join(" · ");
   const sorted = [...seconds].sort((left, right) => left - right);
   const median = (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.floor(sorted.length / 2)]) / 2;
   const longest = sorted[sorted.length - 1];

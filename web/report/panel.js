@@ -80,7 +80,7 @@ export function createPanel({ saveHtml } = {}) {
     forecast.update(payload.state === "idle" ? forecastOf(payload) : []);
     drawGrids();
     table.update(payload, looksOf(payload));
-    steps.update(newestRun(payload), payload.state === "running");
+    steps.update(newestRun(payload), payload.state);
     setText(machine, [peak(newestRun(payload)), environmentLine(payload)].filter(Boolean).join(" · "));
     setItems(unseen, [...payload.coverage.map((text) => `not seen by the hook: ${plain(text)}`), ...payload.notes.map(plain)]);
     buttons.hidden = payload.calls === 0;

@@ -7,6 +7,7 @@ import { element, setText, shape } from "./dom.js";
 import { figure, stepsSentence } from "./format.js";
 
 const HEIGHT = 36;
+const UNFINISHED = new Map([["running", "under way"], ["failed", "not finished"], ["interrupted", "not finished"]]);
 const BAR = 10;
 const WIDEST_BAR = 28;
 
@@ -37,13 +38,13 @@ export function createSteps(tell) {
     },
   });
 
-  /** @param {Run | null} run @param {boolean} running */
-  function update(run, running) {
+  /** @param {Run | null} run @param {string} state of the job */
+  function update(run, state) {
     seconds = run?.step_seconds ?? [];
     root.hidden = seconds.length === 0;
     if (root.hidden) return;
     const longest = Math.max(...seconds);
-    const told = stepsSentence(seconds, running);
+    const told = stepsSentence(seconds, UNFINISHED.get(state));
     setText(sentence, told);
     picture.setAttribute("aria-label", `seconds a step, ${seconds.length} steps: ${told}`);
     const places = Math.max(seconds.length, run?.steps ?? 0);
