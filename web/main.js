@@ -18,7 +18,7 @@ import { sortMistakes } from "./views/mistakes.js";
 import { chain, mount } from "./views/mount.js";
 import { createOverview } from "./views/overview.js";
 import { createReport } from "./views/report.js";
-import { EVIDENCE, FOLDER, KEPT, PANEL, SETTINGS } from "./views/settings.js";
+import { COLOUR, EVIDENCE, FOLDER, KEPT, PANEL, SETTINGS } from "./views/settings.js";
 import { graphsOf } from "./workflow.js";
 
 const EVENTS = ["wanattn.update", "wanattn.bench"];
@@ -306,7 +306,7 @@ function takesPart(node) {
 
 /** @type {Record<string, () => View>} */
 const MAKERS = {
-  [DIAGNOSTICS]: () => createPanel({ saveHtml }),
+  [DIAGNOSTICS]: () => createPanel({ saveHtml, colour: setting(COLOUR) }),
   [BACKEND]: createLine,
   [BENCHMARK]: createBench,
   [REPORT]: () => createReport({ address, open: async (payload) => void window.open(await pageOf(payload), "_blank") }),

@@ -12,7 +12,7 @@ export const CSS = `
   --w-cudnn: #4b9be8; --w-flash: #f2b632; --w-efficient: #1fa884; --w-math: #e8563a;
   --w-other0: #a3adba; --w-other1: #d08bd6; --w-other2: #e9e5a0;
   --w-0: #3b4f81; --w-1: #4f6590; --w-2: #6d7d93; --w-3: #8f9590; --w-4: #b5ae83; --w-5: #dac96a; --w-6: #ffe957;
-  box-sizing: border-box; contain: size layout; height: 100%; min-height: 220px; padding: 10px 12px; overflow: auto; overscroll-behavior: contain;
+  box-sizing: border-box; contain: strict; height: 100%; min-height: 220px; padding: 10px 12px; overflow: auto; overscroll-behavior: contain;
   color: var(--w-text); background: var(--w-back); border-radius: 8px;
   font: 12px/1.45 Inter, system-ui, sans-serif; font-variant-numeric: tabular-nums; text-align: start; cursor: default;
   user-select: text; -webkit-user-select: text; scrollbar-width: thin; scrollbar-gutter: stable; scrollbar-color: var(--w-dim) var(--w-soft);
@@ -155,7 +155,7 @@ export const CSS = `
 .wanattn.overview { border-radius: 0; }
 .wanattn .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); gap: 14px; align-items: start; }
 .wanattn .card > .wanattn { height: 460px; resize: vertical; border: 1px solid var(--w-line); }
-.wanattn .card.line > .wanattn { contain: none; height: auto; min-height: 0; resize: none; }
+.wanattn .card.line > .wanattn { contain: content; height: auto; min-height: 0; resize: none; }
 
 .wanattn.page { contain: none; height: auto; min-height: 100vh; border-radius: 0; padding: 24px max(16px, calc(50% - 480px)); font-size: 14px; }
 .wanattn.page .headline { font-size: 22px; }

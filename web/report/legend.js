@@ -10,14 +10,14 @@ import { swatch } from "./patterns.js";
 const COLOURS = [["backend", "backend"], ["time", "time"], ["tflops", "TFLOP/s"]];
 let panels = 0;
 
-/** The legend, and the choice of what the colours stand for. @param {() => void} changed */
-export function createKey(changed) {
+/** The legend, and the choice of what the colours stand for. @param {() => void} changed @param {Colour} [first] */
+export function createKey(changed, first = "backend") {
   const root = element("div", "key");
   const legend = element("div", "legend");
   const choice = element("fieldset", "choice");
   const group = `wanattn-colour-${(panels += 1)}`;
   /** @type {Colour} */
-  let colour = "backend";
+  let colour = first;
   let written = "";
 
   choice.append(element("legend", "", "colour"));

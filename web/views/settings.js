@@ -2,6 +2,7 @@
 export const PANEL = "wanattn.Panel.Shown";
 export const EVIDENCE = "wanattn.Panel.Evidence";
 export const FOLDER = "wanattn.Report.Folder";
+export const COLOUR = "wanattn.Panel.Colour";
 export const KEPT = "wanattn.Kept";
 
 /** The pack's own section in the host's settings. */
@@ -15,6 +16,11 @@ export const SETTINGS = [
     id: EVIDENCE, name: "Evidence of a new Attention Diagnostics", type: "combo", defaultValue: "sample",
     options: ["off", "sample", "every call"], category: ["Wan Attention", "Panel", "Evidence"],
     tooltip: "How much is proved by the profiler: nothing, one call of each kind, or all of them, which is slower.",
+  },
+  {
+    id: COLOUR, name: "What the colours of the cells stand for at first", type: "combo", defaultValue: "backend",
+    options: ["backend", "time", "tflops"], category: ["Wan Attention", "Panel", "Colour"],
+    tooltip: "The backend that ran, the milliseconds of the call, or its TFLOP/s. The panel itself switches between them.",
   },
   {
     id: FOLDER, name: "Folder of a new report", type: "text", defaultValue: "wanattn", category: ["Wan Attention", "Report", "Folder"],
