@@ -321,12 +321,16 @@ function applySettings(node) {
   if (widget && wished[1]) widget.value = wished[1];
 }
 
-/** The menu of backends: those that run here first, the others marked. @param {any} node */
+/** @type {Record<string, string[]>} */
+const MENUS = { [BACKEND]: ["backend"], WanAttnRule: ["backend"], WanAttnSchedule: ["approximate", "exact"] };
+
+/** The menus of backends: those that run here first, the others marked. @param {any} node */
 function markMenu(node) {
-  const widget = node.widgets?.find((/** @type {any} */ each) => each.name === "backend");
-  if (!widget || !Array.isArray(widget.options?.values)) return;
-  widget.options.values = menuOrder(widget.options.values, possible);
-  widget.options.getOptionLabel = (/** @type {string | null} */ value) => menuLabel(String(value ?? ""), possible);
+  for (const widget of node.widgets?.filter((/** @type {any} */ each) => MENUS[node.comfyClass].includes(each.name)) ?? []) {
+    if (!Array.isArray(widget.options?.values)) continue;
+    widget.options.values = menuOrder(widget.options.values, possible);
+    widget.options.getOptionLabel = (/** @type {string | null} */ value) => menuLabel(String(value ?? ""), possible);
+  }
 }
 
 app.registerExtension({
@@ -362,11 +366,11 @@ app.registerExtension({
   /** @param {any} node */
   nodeCreated(node) {
     if (!(node.comfyClass in MAKERS)) {
-      if (node.comfyClass === "WanAttnRule") markMenu(node);
+      if (MENUS[node.comfyClass]) markMenu(node);
       return;
     }
     applySettings(node);
-    if (node.comfyClass === BACKEND) markMenu(node);
+    if (MENUS[node.comfyClass]) markMenu(node);
     if (node.comfyClass === DIAGNOSTICS && setting(PANEL) === false) return;
     const view = MAKERS[node.comfyClass]();
     views.set(node, view);

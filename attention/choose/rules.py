@@ -127,7 +127,9 @@ def check(rules: Sequence[Rule], what: str, count: int, whose: str) -> None:
             if number is None:
                 continue
             if not count:
-                raise ValueError(f"Attention Backend Rule ({rule}): {whose} has no numbered {what}s")
+                raise ValueError(
+                    f"Attention Backend Rule ({rule}): {whose} has no numbered {what}s"
+                )
             raise ValueError(
                 f"Attention Backend Rule ({rule}): {what} {number}, {whose} has {what}s 0 to {count - 1}"
             )
