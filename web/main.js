@@ -7,6 +7,7 @@ import { nodeAt, nodesIn } from "./graph.js";
 import { createKept } from "./kept.js";
 import { createPanel } from "./report/panel.js";
 import { SCHEMA } from "./report/payload.js";
+import { speak, word } from "./report/words.js";
 import { MODULES, compose } from "./standalone.js";
 import { createStore } from "./store.js";
 import { createBench } from "./views/bench.js";
@@ -340,11 +341,15 @@ app.registerExtension({
   keybindings: [{ combo: { key: "w", shift: true }, commandId: ADD_ALL }],
   menuCommands: [{ path: ["Wan Attention"], commands: COMMANDS }],
   bottomPanelTabs: [{ id: "wanattn.bottom", title: "Wan Attention", type: "custom", render: openOverview, destroy: closeOverviews }],
-  getCanvasMenuItems: () => [null, ...COMMANDS.map((id) => ({ content: LABELS[id], callback: () => void commands[id]() }))],
+  getCanvasMenuItems: () => [null, ...COMMANDS.map((id) => ({ content: word(LABELS[id]), callback: () => void commands[id]() }))],
   /** @param {any} node */
   getNodeMenuItems(node) {
     const from = { graph: graphOf(node), node: node.id };
-    return takesPart(node) ? [{ content: "Add Wan Attention to this model", callback: () => void commands.addTo(from) }] : [];
+    return takesPart(node) ? [{ content: word("Add Wan Attention to this model"), callback: () => void commands.addTo(from) }] : [];
+  },
+  async init() {
+    const all = await (await api.fetchApi("/i18n")).json();
+    speak(all[setting("Comfy.Locale") ?? "en"]?.wanattn ?? {});
   },
   setup() {
     for (const name of EVENTS) api.addEventListener(name, (/** @type {CustomEvent} */ event) => receive(event.detail));

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from wanattn.tests.host import tiny
 from wanattn.tests.host.hosts import version_of
 from wanattn.tests.host.panel_page import screenshot
 from wanattn.tools.blueprint import WATCHED_MODEL
@@ -25,6 +24,8 @@ STANDINS = {
 @pytest.fixture(scope="module")
 def checkpoints(server):
     """Every model file that a template names, as a tiny model of its kind."""
+    from wanattn.tests.host import tiny
+
     folder = server.base / "models" / "diffusion_models"
     for task, kind in KINDS.items():
         for noise in ("high_noise_14B_fp8_scaled", "low_noise_14B_fp8_scaled"):

@@ -137,6 +137,6 @@ test("every outcome is a sentence", () => {
   assert.match(added({ wired: 2, before: 0, others: ["flux.safetensors"] }).text, /added to 2 models.*flux\.safetensors/);
   assert.match(added({ wired: 0, before: 1, others: [] }).text, /already/);
   assert.equal(added({ wired: 0, before: 0, others: [] }).severity, "warn");
-  assert.match(removed(1).text, /1 node of .* it back/);
+  assert.match(removed(3).text, /^3 nodes of .* back/);
   assert.equal(removed(0).severity, "info");
 });

@@ -12,6 +12,7 @@ import { toMarkdown } from "./markdown.js";
 import { newestRun, planned } from "./payload.js";
 import { createSteps } from "./steps.js";
 import { createTable } from "./table.js";
+import { word } from "./words.js";
 
 const HINT = "Point at a cell, or focus a grid and use the arrow keys, to see that call.";
 
@@ -75,7 +76,7 @@ function nameOf(grid) {
 
 /** @param {Element} target @param {Fact[] | null} facts */
 function showFacts(target, facts) {
-  const told = facts ?? [{ text: HINT, kind: "dim" }];
+  const told = facts ?? [{ text: word(HINT), kind: "dim" }];
   if (target.textContent === told.map(({ text }) => text).join("")) return;
   target.replaceChildren(...told.map(({ text, kind }) => element("span", kind, text)));
 }

@@ -3,6 +3,7 @@
 
 import { element, setText } from "./dom.js";
 import { backendName, count, figure, label, plain } from "./format.js";
+import { word } from "./words.js";
 
 const COLUMNS = ["role", "calls of", "backend", "math would need"];
 
@@ -15,13 +16,13 @@ export function createForecast() {
   let written = "";
 
   for (const name of COLUMNS) {
-    const cell = element("th", "", name);
+    const cell = element("th", "", word(name));
     cell.setAttribute("scope", "col");
     head.append(cell);
   }
   const top = element("thead");
   top.append(head);
-  table.append(element("caption", "dim", "expected"), top, body);
+  table.append(element("caption", "dim", word("expected")), top, body);
   root.append(table);
 
   /** @param {Forecast[]} kinds */
@@ -41,7 +42,7 @@ function line(kind) {
   const made = element("tr");
   const keys = kind.kv_len === kind.q_len ? "" : `, ${count(kind.kv_len)} keys`;
   const size = `${count(kind.heads)} heads × ${count(kind.q_len)} tokens${keys}`;
-  const will = [kind.active ? backendName(kind.active) : "known once it runs", kind.reason ? plain(kind.reason) : ""].filter(Boolean).join(": ");
+  const will = [kind.active ? backendName(kind.active) : word("known once it runs"), kind.reason ? plain(kind.reason) : ""].filter(Boolean).join(": ");
   const gib = kind.math_gib == null ? "–" : `${figure(kind.math_gib)} GiB`;
   for (const text of [label(kind.role), size, will, gib]) {
     const cell = element("td");

@@ -5,6 +5,7 @@
 /** @typedef {import("./payload.js").Fallback} Fallback */
 
 import { newestRun, secondsOf } from "./payload.js";
+import { word } from "./words.js";
 
 const LONGEST_TEXT = 400;
 const LONGEST_NAME = 60;
@@ -64,6 +65,11 @@ export function plural(amount, noun) {
   return `${count(amount)} ${noun}${amount === 1 ? "" : "s"}`;
 }
 
+/** An amount in the user's language; only English tells one from many. @param {number} amount @param {"step" | "call"} noun */
+function many(amount, noun) {
+  return amount === 1 ? plural(amount, noun) : word(`{0} ${noun}s`, count(amount));
+}
+
 /** @param {string} requested */
 function requestedNames(requested) {
   return requested ? requested.split(", ").map(backendName).join(", ") : "host";
@@ -76,7 +82,7 @@ export function shares(payload) {
 
 /** @param {Payload} payload */
 export function headline(payload) {
-  if (!payload.calls) return NOTHING.get(payload.state) ?? "no attention call yet";
+  if (!payload.calls) return word(NOTHING.get(payload.state) ?? "no attention call yet");
   const all = shares(payload);
   const said = all.slice(0, HEADLINE_BACKENDS).map(([name, calls]) => `${backendName(name)} ${percent(calls, payload.calls)}`);
   const rest = all.length > HEADLINE_BACKENDS ? ` and ${all.length - HEADLINE_BACKENDS} more` : "";
@@ -99,8 +105,8 @@ const STATES = new Map([
 
 /** @param {{state: string}} payload @returns {{sign: string, word: string}} */
 export function state(payload) {
-  const [sign, word] = STATES.get(payload.state) ?? ["○", label(payload.state)];
-  return { sign, word };
+  const [sign, name] = STATES.get(payload.state) ?? ["○", label(payload.state)];
+  return { sign, word: word(name) };
 }
 
 /** What the run has done so far. @param {Payload} payload */
@@ -109,10 +115,10 @@ export function progress(payload) {
   if (!run) return "";
   const done = run.step_seconds.length;
   const underWay = payload.state === "running" && run.steps > 0;
-  const steps = underWay ? `step ${count(Math.max(0, done - 1))} of 0–${count(run.steps - 1)}` : plural(done, "step");
-  const parts = [steps, plural(payload.calls, "call"), `${figure(secondsOf(payload))} s`];
-  if (payload.runs.length > 1) parts.unshift(`run ${payload.runs.length}`);
-  if (payload.node?.includes(":")) parts.push(`node ${label(payload.node)}`);
+  const steps = underWay ? word("step {0} of 0–{1}", count(Math.max(0, done - 1)), count(run.steps - 1)) : many(done, "step");
+  const parts = [steps, many(payload.calls, "call"), word("{0} s", figure(secondsOf(payload)))];
+  if (payload.runs.length > 1) parts.unshift(word("run {0}", payload.runs.length));
+  if (payload.node?.includes(":")) parts.push(word("node {0}", label(payload.node)));
   return parts.join(" · ");
 }
 
@@ -174,16 +180,17 @@ export function peak(run) {
 export function failureOf(payload) {
   const { failure } = payload;
   if (!failure) return { told: "", advice: "" };
-  const where = [failure.step == null ? "" : `step ${failure.step}`, failure.block == null ? "" : `block ${failure.block}`].filter(Boolean).join(", ");
-  return { told: `stopped${where ? ` at ${where}` : ""}: ${plain(failure.sentence)}`, advice: plain(failure.advice) };
+  const where = [failure.step == null ? "" : word("step {0}", failure.step), failure.block == null ? "" : word("block {0}", failure.block)].filter(Boolean).join(", ");
+  const told = where ? word("stopped at {0}: {1}", where, plain(failure.sentence)) : word("stopped: {0}", plain(failure.sentence));
+  return { told, advice: plain(failure.advice) };
 }
 
 /** What the choice gains, where it was measured. @param {Payload} payload */
 export function gainSentence({ gain }) {
   const times = (/** @type {string} */ what, /** @type {number | null | undefined} */ factor) =>
-    factor ? `${what} ${figure(factor)}x` : "";
-  const said = gain ? [times("attention", gain.attention), times("whole run", gain.run)].filter(Boolean).join(", ") : "";
-  return gain && said ? `${said} as fast as ${plain(gain.against)}${gain.how ? `, ${plain(gain.how)}` : ""}` : "";
+    factor ? word(what, figure(factor)) : "";
+  const said = gain ? [times("attention {0}x", gain.attention), times("whole run {0}x", gain.run)].filter(Boolean).join(", ") : "";
+  return gain && said ? `${word("{0} as fast as {1}", said, plain(gain.against))}${gain.how ? `, ${plain(gain.how)}` : ""}` : "";
 }
 
 /** @param {number[]} seconds of each step @param {string} last what to say of the last step where it is not done: "under way", "not finished" @returns {string} */

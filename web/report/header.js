@@ -4,6 +4,7 @@
 import { looks as looksOf } from "./cells.js";
 import { element, setItems, setText, shape } from "./dom.js";
 import { about, contradiction, failureOf, fallbackSentence, gainSentence, headline, plural, progress, shares, state } from "./format.js";
+import { word } from "./words.js";
 
 const MOST_FALLBACKS = 4;
 const ENDED_BADLY = new Set(["failed", "interrupted"]);
@@ -13,7 +14,7 @@ export function createHead() {
   const root = element("header");
   const line = element("div", "state");
   const sign = element("span", "sign");
-  const word = element("b");
+  const name = element("b");
   const done = element("span", "dim");
   const title = element("div", "headline");
   const bar = shape("svg", { class: "share", viewBox: "0 0 100 1", preserveAspectRatio: "none", "aria-hidden": "true" });
@@ -28,7 +29,7 @@ export function createHead() {
   sign.setAttribute("aria-hidden", "true");
   title.setAttribute("role", "heading");
   title.setAttribute("aria-level", "3");
-  line.append(sign, word, done);
+  line.append(sign, name, done);
   root.append(line, subject, failure, advice, title, bar, gain, alarm, fallbacks, fine);
 
   /** @param {Payload} payload */
@@ -36,7 +37,7 @@ export function createHead() {
     const now = state(payload);
     root.dataset.state = payload.state;
     setText(sign, now.sign);
-    setText(word, now.word);
+    setText(name, now.word);
     setText(done, progress(payload));
     setText(title, payload.state === "idle" ? "" : headline(payload));
     drawShares(bar, payload);
@@ -49,7 +50,7 @@ export function createHead() {
     setItems(fallbacks, warnings(payload));
     const ended = ENDED_BADLY.has(payload.state) || payload.failure;
     const good = payload.calls > 0 && !ended && !payload.fallbacks.length && !contradiction(payload);
-    setText(fine, good ? "✓ no call fell back" : "");
+    setText(fine, good ? `✓ ${word("no call fell back")}` : "");
   }
 
   return { element: root, update };

@@ -5,6 +5,7 @@
 import { element, setText } from "./dom.js";
 import { backendName, shares } from "./format.js";
 import { swatch } from "./patterns.js";
+import { word } from "./words.js";
 
 /** @type {[Colour, string][]} */
 const COLOURS = [["backend", "backend"], ["time", "time"], ["tflops", "TFLOP/s"]];
@@ -20,14 +21,14 @@ export function createKey(changed, first = "backend") {
   let colour = first;
   let written = "";
 
-  choice.append(element("legend", "", "colour"));
+  choice.append(element("legend", "", word("colour")));
   for (const [value, label] of COLOURS) {
     const radio = /** @type {HTMLInputElement} */ (element("input"));
     const wrap = element("label");
     Object.assign(radio, { type: "radio", name: group, value, checked: value === colour });
     radio.addEventListener("change", () => ((colour = value), changed()));
     radio.addEventListener("keydown", (event) => event.stopPropagation()); // arrows choose here, and move no node
-    wrap.append(radio, element("span", "", label));
+    wrap.append(radio, element("span", "", word(label)));
     choice.append(wrap);
   }
   root.append(legend, choice);

@@ -2,7 +2,10 @@
 /** @typedef {import("./payload.js").Payload} Payload */
 /** @typedef {import("./payload.js").Row} Row */
 
-import { about, backendName, contradiction, count, environmentLine, failureOf, fallbackSentence, figure, gainSentence, headline, kind, label, peak, percent, plain, progress, shape, state } from "./format.js";
+import {
+  about, backendName, contradiction, count, environmentLine, failureOf, fallbackSentence, figure, gainSentence, headline, kind, label,
+  peak, percent, plain, progress, shape, state,
+} from "./format.js";
 import { newestRun, shareOfTime } from "./payload.js";
 
 const COLUMNS = ["role", "shape", "kind", "calls", "requested", "active", "evidence", "ms", "TFLOP/s", "share of time", "reasons"];

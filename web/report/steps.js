@@ -5,6 +5,7 @@
 import { addCursor } from "./cursor.js";
 import { element, setText, shape } from "./dom.js";
 import { figure, stepsSentence } from "./format.js";
+import { word } from "./words.js";
 
 const HEIGHT = 36;
 const UNFINISHED = new Map([["running", "under way"], ["failed", "not finished"], ["interrupted", "not finished"]]);
@@ -22,7 +23,7 @@ export function createSteps(tell) {
   /** @type {number[]} */
   let seconds = [];
 
-  label.append(element("b", "", "seconds a step"), sentence);
+  label.append(element("b", "", word("seconds a step")), sentence);
   picture.append(bars, cursor);
   picture.style.height = `${HEIGHT}px`;
   root.append(label, picture);

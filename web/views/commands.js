@@ -3,7 +3,8 @@
 /** @typedef {{severity: "success" | "info" | "warn", text: string}} Told */
 /** @typedef {{edit: (change: (workflow: any) => Told | null) => Promise<void>, wishes: () => Wish}} Host */
 
-import { plural } from "../report/format.js";
+import { count } from "../report/format.js";
+import { word } from "../report/words.js";
 import { addAttention, removeAttention } from "../wiring.js";
 
 const MOST_NAMES = 3;
@@ -32,14 +33,14 @@ export function commandsOf({ edit, wishes }) {
 /** What adding came to, in a sentence. @param {ReturnType<typeof addAttention>} result @returns {Told} */
 export function added({ wired, before, others }) {
   const names = [...new Set(others)].slice(0, MOST_NAMES).join(", ");
-  const left = names ? ` Left alone, since no Wan model: ${names}.` : "";
-  if (wired) return { severity: "success", text: `Wan Attention added to ${plural(wired, "model")}.${left} Ctrl+Z takes it back.` };
-  if (before) return { severity: "info", text: `Every Wan model here already has Wan Attention.${left}` };
-  return { severity: "warn", text: `No sampler of a Wan model here.${left} Right-click a model's node to add it to that one.` };
+  const left = names ? ` ${word("Left alone, since no Wan model: {0}.", names)}` : "";
+  if (wired) return { severity: "success", text: word("Wan Attention added to {0} models. Ctrl+Z takes it back.", count(wired)) + left };
+  if (before) return { severity: "info", text: word("Every Wan model here already has Wan Attention.") + left };
+  return { severity: "warn", text: word("No sampler of a Wan model here. Right-click a model's node to add it to that one.") + left };
 }
 
 /** @param {number} nodes @returns {Told} */
 export function removed(nodes) {
-  if (!nodes) return { severity: "info", text: "No node of Wan Attention here." };
-  return { severity: "success", text: `${plural(nodes, "node")} of Wan Attention removed. Ctrl+Z brings ${nodes === 1 ? "it" : "them"} back.` };
+  if (!nodes) return { severity: "info", text: word("No node of Wan Attention here.") };
+  return { severity: "success", text: word("{0} nodes of Wan Attention removed. Ctrl+Z brings them back.", count(nodes)) };
 }

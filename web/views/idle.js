@@ -6,6 +6,7 @@
 /** @typedef {{plan: string, lines: string[], forecast: Forecast[]}} Idle */
 
 import { backendName } from "../report/format.js";
+import { word } from "../report/words.js";
 import { carries, filesOf, upstream } from "../trace.js";
 import { INPUT_NODE, OUTPUT_NODE } from "../workflow.js";
 
@@ -17,15 +18,18 @@ const HALF = 2; // bytes
 const VARIANTS = [[/(^|[^0-9.])5b/i, { heads: 24, pixels: 32 }], [/1\.?3b/i, { heads: 12, pixels: 16 }], [/wan|14b/i, { heads: 40, pixels: 16 }]];
 const WITH_IMAGE = /wan.?2[._]?1.*(i2v|flf2v|fun|scail)|animate/i;
 const SIZES = ["width", "height", "length"];
+const FASTEST = "Will time every kernel that can run here on the model's own tensors, once a size, and take the fastest.";
+const OR_STOP = "Will run every attention call on {0}; where it cannot, the run stops and says why.";
+const OR_NEXT = "Will run every attention call on {0}; where it cannot, the next best runs and the reason is shown here.";
 const ELSEWHERE = / does not exist on (\w+)$/;
 
 /** What a node will do, before anything ran. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node
  * @param {Possible} possible @returns {Idle} */
 export function idleOf(graphs, id, node, possible) {
   if (node.type === BACKEND) return { plan: backendPlan(graphs.get(id), node, possible), lines: menuLines(possible), forecast: [] };
-  const watching = "Will record every attention call of this model: what was asked, what ran, how that is known and how long it took.";
+  const watching = word("Will record every attention call of this model: what was asked, what ran, how that is known and how long it took.");
   const sampled = samplerAfter(graphs, id, node);
-  if (!sampled) return { plan: `${watching} Wire its output to a sampler.`, lines: [], forecast: [] };
+  if (!sampled) return { plan: `${watching} ${word("Wire its output to a sampler.")}`, lines: [], forecast: [] };
   return { plan: watching, lines: [], forecast: forecastOf(graphs, sampled.graph, sampled.node, sampled.input, possible) };
 }
 
@@ -33,13 +37,12 @@ export function idleOf(graphs, id, node, possible) {
 function backendPlan(graph, node, possible) {
   const [backend, refusal] = node.widgets_values ?? [];
   const ruled = (node.inputs ?? []).some(({ name, link }) => name === "rules" && link != null && graph?.links.has(link));
-  const rules = ruled ? " The rules that are wired in come first." : "";
-  if (backend === "host") return `Will change nothing: ComfyUI's own attention runs and is watched.${rules}`;
-  if (backend === "auto") return `Will time every kernel that can run here on the model's own tensors, once a size, and take the fastest.${rules}`;
+  const rules = ruled ? ` ${word("The rules that are wired in come first.")}` : "";
+  if (backend === "host") return word("Will change nothing: ComfyUI's own attention runs and is watched.") + rules;
+  if (backend === "auto") return word(FASTEST) + rules;
   const lacking = possible.lacking[backend];
-  const otherwise = refusal === "stop" ? "the run stops and says why" : "the next best runs and the reason is shown here";
-  const doubt = lacking ? ` Not here: ${lacking}.` : "";
-  return `Will run every attention call on ${backendName(backend)}; where it cannot, ${otherwise}.${doubt}${rules}`;
+  const doubt = lacking ? ` ${word("Not here: {0}.", lacking)}` : "";
+  return word(refusal === "stop" ? OR_STOP : OR_NEXT, backendName(backend)) + doubt + rules;
 }
 
 /** Which names of the menu can run here, and what the others need. @param {Possible} possible */
@@ -49,8 +52,8 @@ export function menuLines({ here, lacking }) {
   const others = Object.entries(lacking).filter(([, reason]) => !ELSEWHERE.test(reason));
   const [, device] = elsewhere[0]?.[1].match(ELSEWHERE) ?? [];
   return [
-    names.length ? `here: ${names.join(", ")}` : "",
-    device ? `not on ${device}: ${elsewhere.map(([name]) => backendName(name)).join(", ")}` : "",
+    names.length ? word("here: {0}", names.join(", ")) : "",
+    device ? word("not on {0}: {1}", device, elsewhere.map(([name]) => backendName(name)).join(", ")) : "",
     ...others.map(([name, reason]) => `${backendName(name)}: ${reason}`),
   ].filter(Boolean);
 }
@@ -62,7 +65,7 @@ export function menuOrder(values, { lacking }) {
 
 /** @param {string} value @param {Possible} possible */
 export function menuLabel(value, { lacking }) {
-  return value in lacking ? `${value} – not here` : value;
+  return value in lacking ? word("{0} – not here", value) : value;
 }
 
 /** The first node that a node's model is sampled by. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node

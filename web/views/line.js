@@ -5,6 +5,7 @@ import { element, setItems, setText } from "../report/dom.js";
 import { contradiction, count, failureOf, fallbackSentence, gainSentence, headline, state } from "../report/format.js";
 import { complete } from "../report/payload.js";
 import { installStyle, watchTone } from "../report/style.js";
+import { word } from "../report/words.js";
 import { createUpdater } from "../report/updater.js";
 
 /** The panel in a line or two; before a run, what the node will do. */
@@ -36,9 +37,9 @@ export function createLine() {
     root.title = titleOf(payload);
     setText(sign, state(payload).sign);
     setText(text, waiting || payload.state === "bypassed" ? state(payload).word : headline(payload));
-    setText(warning, wrong ? `✕ ${wrong}` : calls ? `⚠ ${count(calls)} fell back` : "");
+    setText(warning, wrong ? `✕ ${wrong}` : calls ? `⚠ ${word("{0} fell back", count(calls))}` : "");
     setText(failure, told);
-    setText(more, payload.state === "bypassed" ? BYPASSED : waiting ? idle.plan : [advice, gainSentence(payload)].filter(Boolean).join(" · "));
+    setText(more, payload.state === "bypassed" ? word(BYPASSED) : waiting ? idle.plan : [advice, gainSentence(payload)].filter(Boolean).join(" · "));
     setItems(list, waiting ? idle.lines ?? [] : []);
   });
   updater.update(complete(null));

@@ -6,6 +6,7 @@ import { element, setText } from "../report/dom.js";
 import { plain } from "../report/format.js";
 import { createPanel } from "../report/panel.js";
 import { installStyle, watchTone } from "../report/style.js";
+import { word } from "../report/words.js";
 import { createLine } from "./line.js";
 
 const EMPTY = "No Attention Backend or Diagnostics in this workflow yet.";
@@ -17,7 +18,7 @@ const EMPTY = "No Attention Backend or Diagnostics in this workflow yet.";
 export function createOverview({ entries, show, add, saveHtml }) {
   const root = element("div", "wanattn overview");
   const nothing = element("div");
-  const button = /** @type {HTMLButtonElement} */ (element("button", "", "Add Wan Attention to every Wan model here"));
+  const button = /** @type {HTMLButtonElement} */ (element("button", "", word("Add Wan Attention to every Wan model here")));
   const cards = element("div", "cards");
   /** @type {Map<string, {element: HTMLElement, view: View, title: HTMLElement}>} */
   const known = new Map();
@@ -25,7 +26,7 @@ export function createOverview({ entries, show, add, saveHtml }) {
   installStyle();
   button.type = "button";
   button.addEventListener("click", add);
-  nothing.append(element("p", "plan", EMPTY), button);
+  nothing.append(element("p", "plan", word(EMPTY)), button);
   root.append(nothing, cards);
   const stopWatching = watchTone(root);
 
@@ -53,7 +54,7 @@ export function createOverview({ entries, show, add, saveHtml }) {
     const card = element("section", `card ${entry.kind}`);
     const top = element("div", "label");
     const title = element("b");
-    const link = /** @type {HTMLButtonElement} */ (element("button", "why end", "show the node"));
+    const link = /** @type {HTMLButtonElement} */ (element("button", "why end", word("show the node")));
     const view = /** @type {View} */ (entry.kind === "panel" ? createPanel({ saveHtml }) : createLine());
     link.type = "button";
     link.addEventListener("click", () => show(entry.id));

@@ -7,6 +7,7 @@ import { plain } from "../report/format.js";
 import { createHead } from "../report/header.js";
 import { complete } from "../report/payload.js";
 import { installStyle, watchTone } from "../report/style.js";
+import { word } from "../report/words.js";
 import { createTable } from "../report/table.js";
 
 const PLAN = "After the run: what attention really ran, as text, picture, JSON, CSV and HTML in the output folder.";
@@ -24,11 +25,11 @@ export function filesIn({ text = "", payload }) {
  */
 export function createReport({ address, open }) {
   const root = element("div", "wanattn text");
-  const plan = element("p", "plan", PLAN);
+  const plan = element("p", "plan", word(PLAN));
   const head = createHead();
   const table = createTable();
   const files = element("p", "files");
-  const button = /** @type {HTMLButtonElement} */ (element("button", "", "Open the report"));
+  const button = /** @type {HTMLButtonElement} */ (element("button", "", word("Open the report")));
   const more = element("details");
   const words = element("pre");
   /** @type {Payload | null} */
@@ -37,7 +38,7 @@ export function createReport({ address, open }) {
   installStyle();
   button.type = "button";
   button.addEventListener("click", () => shown && open(shown));
-  more.append(element("summary", "dim", "as text"), words);
+  more.append(element("summary", "dim", word("as text")), words);
   root.append(plan, head.element, files, table.element, more);
   const dispose = watchTone(root);
   update({});
