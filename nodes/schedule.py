@@ -17,7 +17,7 @@ APPROXIMATE_TIP = (
     "on_refusal decides, and the node says why."
 )
 FIRST_TIP = (
-    "Share of this sampler's first steps that stay exact, in percent: 10 of 20 steps is 2 steps. A step of which a part "
+    "Share of this sampler's first steps that stay exact, in percent: 10 % of 20 steps is 2 steps. A step of which a part "
     "is covered is exact. Wan 2.2 14B: the high-noise expert has the first steps of the video, the low-noise one the last."
 )
 LAST_TIP = (

@@ -37,3 +37,10 @@ def test_every_setting_and_command_has_a_name(language):
 
     assert set(translated(language, "settings")) == {name.replace(".", "_") for name in shown}
     assert set(translated(language, "commands")) == {name.replace(".", "_") for name in known}
+
+
+@pytest.mark.parametrize("language", ["zh", "ja"])
+def test_every_node_has_a_help_page(language):
+    pages = {path.parent.name for path in (ROOT / "web" / "docs").glob(f"*/{language}.md")}
+
+    assert pages == set(SCHEMAS)

@@ -12,7 +12,7 @@ KINDS = {"t2v": "t2v", "i2v": "i2v", "ti2v_5B": "ti2v_5b"}
 OLD = {"0.8.0": {"wan2.2_14B_t2v_32fps_attention"}}  # its host cannot make frames between frames
 OPEN = "async graph => { await window.app.loadGraphData(graph); }"
 PROMPT = "async () => (await window.app.graphToPrompt()).output"
-MISSING = "() => window.app.graph.nodes.filter(node => node.has_errors || !window.LiteGraph.registered_node_types[node.type]).map(node => node.type)"
+MISSING = "() => window.app.graph.nodes.filter(node => !window.LiteGraph.registered_node_types[node.type]).map(node => node.type)"
 SMALL = {"width": 128, "height": 128, "length": 17}
 STANDINS = {
     "CLIPTextEncode": "TestConditioning",
@@ -85,7 +85,7 @@ def test_the_browser_offers_them_under_our_name(server, open_page):
     page.evaluate("() => window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text("Wan Attention", exact=True).first.wait_for(timeout=20_000)
     page.get_by_text("Wan Attention", exact=True).first.click()
-    page.get_by_text("wan2.2 5B compare attention").first.wait_for(timeout=20_000)
+    page.get_by_text("wan2.2_5B_compare_attention").first.wait_for(timeout=20_000)
     page.wait_for_timeout(800)
     screenshot(server, page, "templates")
 
