@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from comfy_api.v0_0_2 import io
+from comfy_api.v0_0_2 import io, ui
 from comfy_execution.utils import get_executing_context
 
 from ..attention.report.picture import draw, write_out
@@ -74,8 +74,9 @@ class WanAttnReport(io.ComfyNode):
     def execute(cls, model, after, filename_prefix: str) -> io.NodeOutput:
         metadata = cls.hidden.extra_pnginfo
         text, payload = finish(model, filename_prefix, cls.hidden.unique_id, metadata)
+        image = picture(payload, text)
         shown = {"text": (text,), "wanattn": [payload] if payload else []}
-        return io.NodeOutput(after, text, picture(payload, text), ui=shown)
+        return io.NodeOutput(after, text, image, ui={**shown, "wanattn_picture": kept(image)})
 
 
 def finish(model, prefix: str, node: str | None, metadata: dict | None) -> tuple[str, dict | None]:
@@ -115,6 +116,15 @@ def picture(payload: dict | None, text: str):
     except Exception as error:  # the video comes first
         log.exception("the picture failed")
         return write_out(f"The picture failed ({type(error).__name__}). The text has the report.")
+
+
+def kept(image) -> list[dict]:
+    """Where the page finds the picture, under a name of its own: the host would make the node taller to show it."""
+    try:
+        return [dict(place) for place in ui.PreviewImage(image).as_dict()["images"]]
+    except Exception:  # the video comes first
+        log.exception("the picture of the report was not kept for the page")
+        return []
 
 
 def chosen_tap(model) -> Tap | None:
