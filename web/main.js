@@ -8,18 +8,20 @@ import { createKept } from "./kept.js";
 import { createPanel } from "./report/panel.js";
 import { SCHEMA } from "./report/payload.js";
 import { speak, word } from "./report/words.js";
-import { MODULES, compose } from "./standalone.js";
+import { createRuns, toldBy } from "./runs.js";
 import { createStore } from "./store.js";
 import { createBench } from "./views/bench.js";
 import { ADD, ADD_ALL, LABELS, REMOVE, commandsOf } from "./views/commands.js";
-import { failureIn } from "./views/failure.js";
-import { idleOf, menuLabel, menuOrder } from "./views/idle.js";
+import { failureIn, reportsOf } from "./views/failure.js";
+import { idleOf } from "./views/idle.js";
 import { createLine } from "./views/line.js";
+import { markMenus } from "./views/menu.js";
 import { sortMistakes } from "./views/mistakes.js";
 import { chain, mount } from "./views/mount.js";
-import { createOverview } from "./views/overview.js";
+import { createOverview, entriesOf } from "./views/overview.js";
 import { createReport } from "./views/report.js";
-import { COLOUR, EVIDENCE, FOLDER, KEPT, PANEL, SETTINGS } from "./views/settings.js";
+import { pageOf, saveHtml } from "./views/saving.js";
+import { COLOUR, EVIDENCE, FOLDER, KEPT, PANEL, SETTINGS, applyDefaults } from "./views/settings.js";
 import { graphsOf } from "./workflow.js";
 
 const EVENTS = ["wanattn.update", "wanattn.bench"];
@@ -27,9 +29,9 @@ const BACKEND = "WanAttnBackend";
 const DIAGNOSTICS = "WanAttnDiagnostics";
 const REPORT = "WanAttnReport";
 const BENCHMARK = "WanAttnBenchmark";
+const TOLD = new Set([BACKEND, DIAGNOSTICS]); // those whose panel says what the host's text does
 const TEXT_WIDGET = "$$node-text-preview";
 const BYPASSED = 4;
-const ENDED = new Set(["finished", "interrupted", "failed"]);
 const LOOK_EVERY = 300; // milliseconds; the host has no event for a prompt that it refused
 const HISTORY = "/history?max_items=16";
 /** @type {Record<string, {least: number, width?: number, height?: number}>} */
@@ -45,7 +47,6 @@ const SIZES = {
 const views = new WeakMap();
 /** @type {Set<ReturnType<typeof createOverview>>} */
 const overviews = new Set();
-const store = createStore(() => sessionStorage);
 /** @type {import("./views/idle.js").Possible} */
 let possible = { here: {}, lacking: {} };
 
@@ -64,26 +65,34 @@ const kept = createKept({
   known: () => setting(KEPT) ?? [],
   note: (ids) => app.extensionManager.setting.set(KEPT, ids),
 });
+const runs = createRuns(createStore(() => sessionStorage), kept, {
+  id: graphId,
+  root: rootGraph,
+  watched: (node) => views.has(node),
+  history: async () => (await api.fetchApi(HISTORY)).json(),
+});
+
+function keep() {
+  runs.keep().catch((/** @type {unknown} */ error) => console.warn("wanattn: the last run was not kept", error));
+}
 
 /** @param {any} payload */
 function receive(payload) {
   if (payload?.schema !== SCHEMA) return;
-  store.remember(graphId(), payload);
+  runs.remember(payload);
   const node = /** @type {any} */ (nodeAt(rootGraph(), payload.node));
   for (const overview of overviews) overview.update(String(payload.node), payload);
   const view = node && views.get(node);
   if (!view || node.mode === BYPASSED) return;
   view.update(node.comfyClass === REPORT ? { payload } : payload);
-  if ([BACKEND, DIAGNOSTICS].includes(node.comfyClass)) hideText(node);
+  hideText(node);
 }
 
-/** What a node put out: payloads, each for the node it names, and a report's own. @param {any} node @param {any} output */
-function executed(node, output) {
-  output?.wanattn?.forEach(receive);
-  if (node.comfyClass !== REPORT || !output?.text) return;
-  const told = { node: idOf(node), text: output.text.join("\n"), payload: output.wanattn?.[0] ?? null };
-  store.remember(graphId(), told);
-  views.get(node)?.update(told);
+/** Shows what a node put out or kept: payloads, each for the node it names, and a report's own. @param {any} told */
+function take(told) {
+  if (told.schema === SCHEMA) return receive(told);
+  runs.remember(told);
+  views.get(/** @type {any} */ (nodeAt(rootGraph(), told.node)) ?? {})?.update(told);
 }
 
 /** @param {any} node @returns {string} its execution id */
@@ -96,37 +105,18 @@ function idOf(node) {
 function failed(error) {
   const failure = failureIn(error ?? {});
   for (const [id, node] of nodesIn(rootGraph())) {
-    const payload = store.recall(graphId(), id);
+    const payload = runs.of(id);
     if (payload?.schema !== SCHEMA || !["running", "failed"].includes(payload.state)) continue;
-    receive({ ...payload, state: "failed", failure: payload.failure ?? failure });
-    for (const report of reportsOf(node)) views.get(report)?.update({ payload: { ...payload, state: "failed", failure: payload.failure ?? failure } });
+    const ended = { ...payload, state: "failed", failure: payload.failure ?? failure };
+    receive(ended);
+    for (const report of reportsOf(node)) views.get(report)?.update({ payload: ended });
   }
   keep();
 }
 
-/** The reports whose model is that of a node: in the same graph, behind it. @param {any} node */
-function reportsOf(node) {
-  const reached = new Set([node]);
-  for (const each of reached) {
-    for (const output of each.outputs ?? []) {
-      for (const id of output.links ?? []) {
-        const link = each.graph?.getLink?.(id) ?? each.graph?.links?.get?.(id);
-        const next = link && each.graph.getNodeById(link.target_id);
-        if (next && next.inputs?.[link.target_slot]?.type === "MODEL") reached.add(next);
-      }
-    }
-  }
-  return [...reached].filter((each) => each.comfyClass === REPORT);
-}
-
-/** Keeps what ended, for a browser that was not there. */
-function keep() {
-  const payloads = [...nodesIn(rootGraph())].map(([id]) => store.recall(graphId(), id)).filter((payload) => payload?.text || ENDED.has(payload?.state));
-  kept.keep(graphId(), payloads).catch((/** @type {unknown} */ error) => console.warn("wanattn: the last run was not kept", error));
-}
-
 /** The host's line of text would take half of the node to say what the panel says. @param {any} node */
 function hideText(node) {
+  if (!TOLD.has(node?.comfyClass) || !views.has(node)) return;
   const widget = node.widgets?.find((/** @type {any} */ each) => each.name === TEXT_WIDGET);
   if (!widget || widget.hidden) return;
   widget.hidden = true;
@@ -137,35 +127,11 @@ function hideText(node) {
 function restore() {
   for (const [id, node] of nodesIn(rootGraph())) {
     const view = views.get(node);
-    const payload = view && store.recall(graphId(), id);
+    const payload = view && runs.of(id);
     if (payload) view.update(payload);
   }
   describe(rootGraph().serialize());
-  recallRuns().catch((/** @type {unknown} */ error) => console.warn("wanattn: no earlier run was found", error));
-}
-
-/** The last run of this workflow that this browser has not seen, as the host keeps it. */
-async function recallRuns() {
-  const [id, unseen] = [graphId(), (/** @type {string} */ node) => !store.recall(graphId(), node)];
-  if (![...nodesIn(rootGraph())].some(([node, each]) => views.has(each) && unseen(node))) return;
-  const found = [...(await kept.recall(id)), ...(await inHistory(id))];
-  if (id !== graphId()) return; // another workflow was opened meanwhile
-  for (const payload of found.filter(({ node }) => unseen(String(node)))) {
-    if (payload.schema === SCHEMA) receive(payload);
-    else views.get(/** @type {any} */ (nodeAt(rootGraph(), payload.node)) ?? {})?.update(payload);
-  }
-}
-
-/** @param {string} id @returns {Promise<any[]>} what reports put out in the runs that the server remembers, newest first */
-async function inHistory(id) {
-  const runs = Object.values(await (await api.fetchApi(HISTORY)).json()).reverse();
-  const own = runs.filter((/** @type {any} */ run) => run.prompt?.[3]?.extra_pnginfo?.workflow?.id === id);
-  return own.flatMap((/** @type {any} */ { outputs }) =>
-    Object.entries(outputs ?? {}).flatMap(([node, output]) => [
-      ...(output.wanattn ?? []),
-      ...(output.wanattn && output.text ? [{ node, text: output.text.join("\n"), payload: output.wanattn[0] ?? null }] : []),
-    ]),
-  );
+  runs.unseen().then((found) => found.forEach(take)).catch((/** @type {unknown} */ error) => console.warn("wanattn: no earlier run was found", error));
 }
 
 /** Tells every node that has not run what its workflow lets it expect. @param {any} workflow as saved */
@@ -189,28 +155,19 @@ function showMode(view, id, now) {
   if (now === bypassed.has(view)) return;
   if (now) bypassed.add(view);
   else bypassed.delete(view);
-  view.update(now ? { state: "bypassed" } : store.recall(graphId(), id));
+  view.update(now ? { state: "bypassed" } : runs.of(id));
 }
 
-/** What the overview shows: backends first, in the order of the graph. @returns {import("./views/overview.js").Entry[]} */
+/** What the overview shows: backends first, in the order of the graph. */
 function entries() {
   const graphs = graphsOf(rootGraph().serialize());
-  const own = [...nodesIn(rootGraph())].filter(([, node]) => [BACKEND, DIAGNOSTICS].includes(/** @type {any} */ (node).comfyClass));
-  const kinds = /** @type {const} */ ([["line", BACKEND], ["panel", DIAGNOSTICS]]);
-  return kinds.flatMap(([kind, type]) =>
-    own.filter(([, node]) => /** @type {any} */ (node).comfyClass === type).map(([id, each]) => {
-      const node = /** @type {any} */ (each);
-      const saved = graphs.get(graphOf(node))?.node(node.id);
-      const payload = node.mode === BYPASSED ? { state: "bypassed" } : store.recall(graphId(), id);
-      return { id, kind, title: [...path(id), node.title].join(" › "), payload, idle: saved && idleOf(graphs, graphOf(node), saved, possible) };
-    }),
-  );
-}
-
-/** The titles of the subgraphs around a node. @param {string} id */
-function path(id) {
-  const parts = id.split(":").slice(0, -1);
-  return parts.map((_, position) => /** @type {any} */ (nodeAt(rootGraph(), parts.slice(0, position + 1).join(":")))?.title ?? "");
+  return entriesOf(rootGraph(), [["line", BACKEND], ["panel", DIAGNOSTICS]], (id, node) => {
+    const saved = graphs.get(graphOf(node))?.node(node.id);
+    return {
+      payload: node.mode === BYPASSED ? { state: "bypassed" } : runs.of(id),
+      idle: saved && idleOf(graphs, graphOf(node), saved, possible),
+    };
+  });
 }
 
 /** Opens the graph of a node and brings it into view. @param {string} id */
@@ -238,33 +195,10 @@ function closeOverviews() {
   overviews.clear();
 }
 
-/** The whole report as one page. @param {any} payload */
-async function pageOf(payload) {
-  const template = await ownFile("report.html");
-  const texts = await Promise.all(MODULES.map(async (name) => [name, await ownFile(`report/${name}`)]));
-  return URL.createObjectURL(new Blob([compose(template, Object.fromEntries(texts), payload)], { type: "text/html" }));
-}
-
-/** @param {any} payload */
-async function saveHtml(payload) {
-  const link = document.createElement("a");
-  link.href = await pageOf(payload);
-  link.download = `attention_report_${String(payload.node ?? "").replace(/\W+/g, "_")}.html`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-
-/** A file of this folder, as the page itself was loaded. @param {string} name */
-async function ownFile(name) {
-  const answer = await fetch(new URL(name, import.meta.url));
-  if (!answer.ok) throw new Error(`the server did not give ${name}`);
-  return answer.text();
-}
-
-/** Where the server gives a file of its output folder. @param {string} file */
-function address(file) {
+/** Where the server gives a file of its output folder, or of another. @param {string} file */
+function address(file, type = "output") {
   const [, subfolder = "", filename = file] = file.match(/^(.*)\/([^/]*)$/) ?? [];
-  return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type: "output" })}`);
+  return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
 }
 
 /** Changes the workflow in one step of undo: by the host's own way of going from one state to the next.
@@ -313,27 +247,6 @@ const MAKERS = {
   [REPORT]: () => createReport({ address, open: async (payload) => void window.open(await pageOf(payload), "_blank") }),
 };
 
-/** What the user chose in the settings, on a new node; a saved one brings its own. @param {any} node */
-function applySettings(node) {
-  /** @type {Record<string, any[]>} */
-  const defaults = { [DIAGNOSTICS]: ["evidence", setting(EVIDENCE)], [REPORT]: ["filename_prefix", setting(FOLDER) && `${setting(FOLDER)}/report`] };
-  const wished = defaults[node.comfyClass];
-  const widget = wished && node.widgets?.find((/** @type {any} */ each) => each.name === wished[0]);
-  if (widget && wished[1]) widget.value = wished[1];
-}
-
-/** @type {Record<string, string[]>} */
-const MENUS = { [BACKEND]: ["backend"], WanAttnRule: ["backend"], WanAttnSchedule: ["approximate", "exact"] };
-
-/** The menus of backends: those that run here first, the others marked. @param {any} node */
-function markMenu(node) {
-  for (const widget of node.widgets?.filter((/** @type {any} */ each) => MENUS[node.comfyClass].includes(each.name)) ?? []) {
-    if (!Array.isArray(widget.options?.values)) continue;
-    widget.options.values = menuOrder(widget.options.values, possible);
-    widget.options.getOptionLabel = (/** @type {string | null} */ value) => menuLabel(String(value ?? ""), possible);
-  }
-}
-
 app.registerExtension({
   name: "wanattn.panel",
   settings: SETTINGS,
@@ -353,11 +266,12 @@ app.registerExtension({
   },
   setup() {
     for (const name of EVENTS) api.addEventListener(name, (/** @type {CustomEvent} */ event) => receive(event.detail));
+    api.addEventListener("progress_text", (/** @type {CustomEvent} */ event) => setTimeout(() => hideText(nodeAt(rootGraph(), event.detail?.nodeId))));
     api.addEventListener("execution_error", (/** @type {CustomEvent} */ event) => failed(event.detail));
     api.addEventListener("execution_success", keep);
     api.addEventListener("graphChanged", (/** @type {CustomEvent} */ event) => describe(event.detail));
     setInterval(lookForMistakes, LOOK_EVERY);
-    window.addEventListener("pagehide", () => store.save());
+    window.addEventListener("pagehide", () => runs.save());
     app.extensionManager.registerSidebarTab({
       id: "wanattn", icon: "pi pi-bolt", title: "Attention", tooltip: "Wan Attention: what every model of this workflow runs",
       type: "custom", render: openOverview, destroy: closeOverviews,
@@ -371,17 +285,17 @@ app.registerExtension({
   /** @param {any} node */
   nodeCreated(node) {
     if (!(node.comfyClass in MAKERS)) {
-      if (MENUS[node.comfyClass]) markMenu(node);
+      markMenus(node, possible);
       return;
     }
-    applySettings(node);
-    if (MENUS[node.comfyClass]) markMenu(node);
+    applyDefaults(node, setting);
+    markMenus(node, possible);
     if (node.comfyClass === DIAGNOSTICS && setting(PANEL) === false) return;
     const view = MAKERS[node.comfyClass]();
     views.set(node, view);
     mount(node, view.element, SIZES[node.comfyClass], () => app.canvas);
     chain(node, "onRemoved", () => view.dispose());
-    chain(node, "onExecuted", (output) => executed(node, output));
+    chain(node, "onExecuted", (output) => toldBy(idOf(node), output).forEach(take));
   },
   afterConfigureGraph: restore,
 });

@@ -32,9 +32,11 @@ export function createBody(latest, { saveHtml, colour }) {
   const machine = element("p", "machine dim");
   const unseen = element("ul", "unseen dim");
   const buttons = createButtons(latest, toMarkdown, saveHtml);
+  const foot = element("div", "foot");
   /** The last payload that came with a grid: its cells point into its own rows. @type {Payload | null} */
   let picture = null;
 
+  foot.append(facts, buttons);
   tell(null);
 
   function drawGrids() {
@@ -66,7 +68,7 @@ export function createBody(latest, { saveHtml, colour }) {
     buttons.hidden = payload.calls === 0;
   }
 
-  return { elements: [steps.element, key.element, grids, facts, table.element, machine, unseen, buttons], update };
+  return { elements: [steps.element, key.element, grids, table.element, machine, unseen, foot], update };
 }
 
 /** @param {{role: string, run: number}} grid */

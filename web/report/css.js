@@ -84,8 +84,8 @@ export const CSS = `
 .wanattn .words { max-height: 120px; overflow: auto; margin-top: 3px; padding-left: 8px; border-left: 2px solid var(--w-line); }
 
 .wanattn .facts {
-  position: sticky; bottom: 32px; z-index: 1; display: flex; flex-wrap: wrap; align-content: start; gap: 0 12px; min-height: calc(2.9em + 10px);
-  margin-top: 6px; padding: 5px 8px; background: color-mix(in srgb, var(--w-text) 9%, var(--w-back)); border-radius: 5px;
+  display: flex; flex-wrap: wrap; align-content: start; gap: 0 12px; min-height: calc(1.45em + 10px); max-height: 8em; overflow: auto;
+  padding: 5px 8px; background: color-mix(in srgb, var(--w-text) 9%, var(--w-back)); border-radius: 5px;
 }
 .wanattn .facts .place { font-weight: 600; }
 .wanattn .facts span { max-width: 100%; }
@@ -110,10 +110,11 @@ export const CSS = `
 .wanattn .advice:not(:empty)::before { content: "→ "; }
 .wanattn .forecast caption { text-align: start; }
 
-.wanattn footer {
-  position: sticky; bottom: -10px; z-index: 2; display: flex; flex-wrap: wrap; gap: 6px; align-items: center;
-  margin: 10px -2px -10px; padding: 6px 2px 8px; background: var(--w-back);
+.wanattn .foot {
+  position: sticky; bottom: -10px; z-index: 2; margin: 10px -2px -10px; padding: 6px 2px 8px; background: var(--w-back);
 }
+.wanattn footer { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; margin-top: 6px; }
+.wanattn.bench footer { margin-top: 10px; }
 .wanattn button { font: inherit; color: inherit; background: var(--w-soft); border: 1px solid var(--w-line); border-radius: 6px; padding: 3px 10px; cursor: pointer; }
 .wanattn button:hover { background: var(--w-line); }
 .wanattn .why { padding: 0 5px; border-radius: 4px; font-size: 11px; line-height: 1.35; }
@@ -159,5 +160,15 @@ export const CSS = `
 
 .wanattn.page { contain: none; height: auto; min-height: 100vh; border-radius: 0; padding: 24px max(16px, calc(50% - 480px)); font-size: 14px; }
 .wanattn.page .headline { font-size: 22px; }
-.wanattn.page .facts { bottom: 0; }
+.wanattn.page .foot { bottom: 0; }
+.wanattn .shot { display: block; max-width: 100%; margin-top: 8px; border-radius: 4px; }
+@media print {
+  .wanattn.page {
+    --input-text: #1f2329; --comfy-menu-bg: #fff; --w-warn: #8a4b00; --w-alarm: #b3200a; --w-good: #00694c; --w-text: #1f2329; --w-back: #fff;
+    min-height: 0; padding: 0; background: #fff; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  .wanattn.page .foot, .wanattn.page .choice, .wanattn.page .why { display: none; }
+  .wanattn.page .reasons[hidden] { display: table-row !important; }
+  .wanattn.page .grid, .wanattn.page .steps, .wanattn.page tr { break-inside: avoid; }
+  .wanattn.page .scroll { overflow: visible; }
+}
 `;

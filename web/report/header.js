@@ -35,14 +35,14 @@ export function createHead() {
   /** @param {Payload} payload */
   function update(payload) {
     const now = state(payload);
+    const { told, advice: help } = failureOf(payload);
     root.dataset.state = payload.state;
     setText(sign, now.sign);
     setText(name, now.word);
     setText(done, progress(payload));
-    setText(title, payload.state === "idle" ? "" : headline(payload));
+    setText(title, payload.state === "idle" || (told && !payload.calls) ? "" : headline(payload));
     drawShares(bar, payload);
     setText(subject, about(payload));
-    const { told, advice: help } = failureOf(payload);
     setText(failure, told && `✕ ${told}`);
     setText(advice, help);
     setText(gain, gainSentence(payload));

@@ -12,3 +12,18 @@ export function failureIn({ exception_message = "", exception_type = "" }) {
   const advice = rest.pop() ?? "";
   return { sentence: rest.map((line) => line.replace(/^\w+: /, "")).join("; "), advice };
 }
+
+/** The reports whose model is that of a node: in the same graph, behind it. @param {any} node */
+export function reportsOf(node) {
+  const reached = new Set([node]);
+  for (const each of reached) {
+    for (const output of each.outputs ?? []) {
+      for (const id of output.links ?? []) {
+        const link = each.graph?.getLink?.(id) ?? each.graph?.links?.get?.(id);
+        const next = link && each.graph.getNodeById(link.target_id);
+        if (next && next.inputs?.[link.target_slot]?.type === "MODEL") reached.add(next);
+      }
+    }
+  }
+  return [...reached].filter((each) => each.comfyClass === "WanAttnReport");
+}

@@ -58,16 +58,6 @@ export function menuLines({ here, lacking }) {
   ].filter(Boolean);
 }
 
-/** The menu in groups: what can run here before what cannot. @param {string[]} values @param {Possible} possible */
-export function menuOrder(values, { lacking }) {
-  return [...values].sort((left, right) => Number(left in lacking) - Number(right in lacking));
-}
-
-/** @param {string} value @param {Possible} possible */
-export function menuLabel(value, { lacking }) {
-  return value in lacking ? word("{0} – not here", value) : value;
-}
-
 /** The first node that a node's model is sampled by. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node
  * @returns {{graph: string, node: Node, input: number} | null} */
 function samplerAfter(graphs, id, node) {

@@ -2,6 +2,7 @@
 /** @typedef {{id: string, title: string, kind: "panel" | "line", payload: any, idle: any}} Entry */
 /** @typedef {{element: HTMLElement, update: (payload: any) => void, describe: (told: any) => void, dispose: () => void}} View */
 
+import { nodeAt, nodesIn } from "../graph.js";
 import { element, setText } from "../report/dom.js";
 import { plain } from "../report/format.js";
 import { createPanel } from "../report/panel.js";
@@ -83,4 +84,19 @@ export function createOverview({ entries, show, add, saveHtml }) {
 /** @param {Entry} entry */
 function keyOf({ kind, id }) {
   return `${kind} ${id}`;
+}
+
+/** The nodes of some types, kind after kind. @param {any} root @param {["panel" | "line", string][]} kinds
+ * @param {(id: string, node: any) => {payload: any, idle: any}} told @returns {Entry[]} */
+export function entriesOf(root, kinds, told) {
+  const nodes = /** @type {[string, any][]} */ ([...nodesIn(root)]);
+  return kinds.flatMap(([kind, type]) =>
+    nodes.filter(([, node]) => node.comfyClass === type).map(([id, node]) => ({ id, kind, title: [...path(root, id), node.title].join(" › "), ...told(id, node) })),
+  );
+}
+
+/** The titles of the subgraphs around a node. @param {any} root @param {string} id */
+function path(root, id) {
+  const parts = id.split(":").slice(0, -1);
+  return parts.map((_, position) => /** @type {any} */ (nodeAt(root, parts.slice(0, position + 1).join(":")))?.title ?? "");
 }

@@ -21,7 +21,7 @@ export function filesIn({ text = "", payload }) {
 
 /**
  * A finished run on the report's node: table, files, and the text that goes out of it.
- * @param {{address: (file: string) => string, open: (payload: Payload) => Promise<void>}} host
+ * @param {{address: (file: string, folder?: string) => string, open: (payload: Payload) => Promise<void>}} host
  */
 export function createReport({ address, open }) {
   const root = element("div", "wanattn text");
@@ -30,6 +30,8 @@ export function createReport({ address, open }) {
   const table = createTable();
   const files = element("p", "files");
   const button = /** @type {HTMLButtonElement} */ (element("button", "", word("Open the report")));
+  const shot = /** @type {HTMLImageElement} */ (element("img", "shot"));
+  shot.alt = "grid and table of this run";
   const more = element("details");
   const words = element("pre");
   /** @type {Payload | null} */
@@ -39,12 +41,12 @@ export function createReport({ address, open }) {
   button.type = "button";
   button.addEventListener("click", () => shown && open(shown));
   more.append(element("summary", "dim", word("as text")), words);
-  root.append(plan, head.element, files, table.element, more);
+  root.append(plan, head.element, files, table.element, shot, more);
   const dispose = watchTone(root);
   update({});
 
-  /** @param {{text?: string, payload?: any}} told */
-  function update({ text = "", payload = null }) {
+  /** @param {{text?: string, payload?: any, picture?: {filename: string, subfolder: string, type: string} | null}} told */
+  function update({ text = "", payload = null, picture = null }) {
     shown = payload && complete(payload);
     plan.hidden = Boolean(text || shown);
     head.element.hidden = !shown;
@@ -55,6 +57,8 @@ export function createReport({ address, open }) {
     setText(words, text);
     more.hidden = !text;
     more.toggleAttribute("open", Boolean(text) && !shown);
+    shot.hidden = !picture;
+    if (picture) shot.src = address(`${picture.subfolder}/${picture.filename}`, picture.type);
     drawFiles(filesIn({ text, payload: shown }));
   }
 

@@ -28,3 +28,15 @@ export const SETTINGS = [
   },
   { id: KEPT, name: "Workflows with a kept run", type: "hidden", defaultValue: [] },
 ];
+
+/** What the user chose, on a new node; a saved one brings its own. @param {any} node @param {(id: string) => any} setting */
+export function applyDefaults(node, setting) {
+  /** @type {Record<string, [string, any]>} */
+  const defaults = {
+    WanAttnDiagnostics: ["evidence", setting(EVIDENCE)],
+    WanAttnReport: ["filename_prefix", setting(FOLDER) && `${setting(FOLDER)}/report`],
+  };
+  const [name, value] = defaults[node.comfyClass] ?? [];
+  const widget = value && node.widgets?.find((/** @type {any} */ each) => each.name === name);
+  if (widget) widget.value = value;
+}
