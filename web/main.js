@@ -91,8 +91,10 @@ function receive(payload) {
 /** Shows what a node put out or kept: payloads, each for the node it names, and a report's own. @param {any} told */
 function take(told) {
   if (told.schema === SCHEMA) return receive(told);
+  const node = /** @type {any} */ (nodeAt(rootGraph(), told.node));
+  if (node?.comfyClass !== REPORT) return; // a benchmark's words are in its payload
   runs.remember(told);
-  views.get(/** @type {any} */ (nodeAt(rootGraph(), told.node)) ?? {})?.update(told);
+  views.get(node)?.update(told);
 }
 
 /** @param {any} node @returns {string} its execution id */
