@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 import comfy.model_management
 import comfy.utils
@@ -127,7 +128,7 @@ class WanAttnBenchmark(io.ComfyNode):
         return io.NodeOutput(text, picture, ui={"text": (text,), "wanattn": [shown]})
 
 
-def fault(name: str, value: object) -> str:
+def fault(name: str, value: Any) -> str:
     """What is wrong with one input, whatever the others are; empty for none."""
     try:
         Wish(**({} if value is None else {name: value}))
