@@ -17,7 +17,7 @@ import { idleOf } from "./views/idle.js";
 import { createLine } from "./views/line.js";
 import { markMenus } from "./views/menu.js";
 import { sortMistakes } from "./views/mistakes.js";
-import { chain, mount } from "./views/mount.js";
+import { chain, hideHostText, mount } from "./views/mount.js";
 import { createOverview, entriesOf } from "./views/overview.js";
 import { createReport } from "./views/report.js";
 import { pageOf, saveHtml } from "./views/saving.js";
@@ -30,7 +30,6 @@ const DIAGNOSTICS = "WanAttnDiagnostics";
 const REPORT = "WanAttnReport";
 const BENCHMARK = "WanAttnBenchmark";
 const TOLD = new Set([BACKEND, DIAGNOSTICS]); // those whose panel says what the host's text does
-const TEXT_WIDGET = "$$node-text-preview";
 const BYPASSED = 4;
 const LOOK_EVERY = 300; // milliseconds; the host has no event for a prompt that it refused
 const HISTORY = "/history?max_items=16";
@@ -38,7 +37,7 @@ const HISTORY = "/history?max_items=16";
 const SIZES = {
   [DIAGNOSTICS]: { width: 600, height: 600, least: 232 },
   [BENCHMARK]: { width: 600, height: 640, least: 232 },
-  [BACKEND]: { width: 320, least: 64 },
+  [BACKEND]: { width: 320, least: 96 },
   [REPORT]: { width: 480, height: 360, least: 132 },
 };
 
@@ -116,13 +115,9 @@ function failed(error) {
   keep();
 }
 
-/** The host's line of text would take half of the node to say what the panel says. @param {any} node */
+/** @param {any} node */
 function hideText(node) {
-  if (!TOLD.has(node?.comfyClass) || !views.has(node)) return;
-  const widget = node.widgets?.find((/** @type {any} */ each) => each.name === TEXT_WIDGET);
-  if (!widget || widget.hidden) return;
-  widget.hidden = true;
-  widget.options.hidden = true;
+  if (TOLD.has(node?.comfyClass) && views.has(node)) hideHostText(node);
 }
 
 /** Shows again what is known of each node, after a reload or when a workflow comes back. */

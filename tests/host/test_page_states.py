@@ -109,6 +109,9 @@ def test_a_stopped_run_says_why_on_every_node(server, open_page, design):
     wait_for(page, panel, ".state", "failed")
     assert text(page, panel, ".fine") == ""
     page.wait_for_timeout(400)
+    assert (
+        page.get_by_text("no attention call yet", exact=True).locator("visible=true").count() == 0
+    )
     screenshot(server, page, f"failed_{design}")
     page.reload(wait_until="domcontentloaded")
     settle(page)

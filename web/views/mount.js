@@ -1,4 +1,5 @@
 // @ts-check
+const TEXT_WIDGET = "$$node-text-preview";
 const EVENTS = [["pointerdown", "processMouseDown"], ["pointermove", "processMouseMove"], ["pointerup", "processMouseUp"]];
 
 /** Puts a view on a node as a widget that is saved nowhere.
@@ -37,4 +38,15 @@ function letCanvasHave(element, canvas) {
       if (pointer.button === 1 || pointer.buttons & 4) canvas()?.[method]?.(pointer);
     });
   }
+}
+
+/** The host's line of text would take half of the node to say what the panel says. @param {any} node */
+export function hideHostText(node) {
+  const widget = node.widgets?.find((/** @type {any} */ each) => each.name === TEXT_WIDGET);
+  if (!widget || widget.hidden) return;
+  widget.hidden = true;
+  widget.options.hidden = true;
+  const text = widget.value; // Nodes 2.0 looks again at what is hidden when a value changes
+  widget.value = "";
+  setTimeout(() => (widget.value ||= text));
 }
