@@ -20,7 +20,7 @@ import { sortMistakes } from "./views/mistakes.js";
 import { chain, hideHostText, mount } from "./views/mount.js";
 import { createOverview, entriesOf } from "./views/overview.js";
 import { createReport } from "./views/report.js";
-import { pageOf, saveHtml } from "./views/saving.js";
+import { openPage, saveHtml } from "./views/saving.js";
 import { COLOUR, EVIDENCE, FOLDER, KEPT, PANEL, SETTINGS, applyDefaults } from "./views/settings.js";
 import { graphsOf } from "./workflow.js";
 
@@ -241,7 +241,7 @@ const MAKERS = {
   [DIAGNOSTICS]: () => createPanel({ saveHtml, colour: setting(COLOUR) }),
   [BACKEND]: createLine,
   [BENCHMARK]: createBench,
-  [REPORT]: () => createReport({ address, open: async (payload) => void window.open(await pageOf(payload), "_blank") }),
+  [REPORT]: () => createReport({ address, open: openPage }),
 };
 
 app.registerExtension({

@@ -12,17 +12,18 @@ const SPECIFIER = /from "\.\//g;
  * @param {string} template web/report.html
  * @param {Record<string, string>} sources file name to text, for each of MODULES
  * @param {unknown} payload
+ * @param {(source: string) => string} address of a module's text
  */
-export function compose(template, sources, payload) {
-  const imports = Object.fromEntries(MODULES.map((name) => [`wanattn/${name}`, address(sources[name])]));
+export function compose(template, sources, payload, address = inside) {
+  const imports = Object.fromEntries(MODULES.map((name) => [`wanattn/${name}`, address(sources[name].replace(SPECIFIER, 'from "wanattn/'))]));
   return template
     .replace("{{modules}}", () => json({ imports }))
     .replace("{{payload}}", () => json(payload));
 }
 
 /** @param {string} source */
-function address(source) {
-  return `data:text/javascript,${encodeURIComponent(source.replace(SPECIFIER, 'from "wanattn/'))}`;
+function inside(source) {
+  return `data:text/javascript,${encodeURIComponent(source)}`;
 }
 
 /** JSON that cannot end the script element it stands in. @param {unknown} value */

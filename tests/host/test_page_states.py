@@ -240,6 +240,24 @@ def test_the_last_run_is_there_in_another_browser(server, open_page, browser):
         context.close()
 
 
+def test_a_report_has_its_picture_its_files_and_its_page(server, open_page):
+    page = open_page()
+    graph, places = sampled("flash", prefix="page_of_a_report")
+    page.evaluate(LOAD, [graph, places])
+    page.evaluate("() => void window.app.queuePrompt(0)")
+    report = graph.node("WanAttnReport")
+    wait_for(page, report, ".files", "page_of_a_report/report_00001.html")
+
+    page.wait_for_function("document.querySelector('.wanattn.text img.shot')?.naturalWidth > 0")
+    links = page.evaluate("[...document.querySelectorAll('.files a')].map(link => link.href)")
+    assert all(server.file(link) for link in links)
+    with page.expect_popup() as opened:
+        page.locator(".wanattn.text .files button").evaluate("button => button.click()")
+    opened.value.wait_for_selector(".wanattn.page .headline:not(:empty)")
+    shown = opened.value.locator(".headline").first.text_content()
+    assert shown.replace("\u00a0", " ") == "flash \u2192 flash 100 %"
+
+
 def test_the_settings_change_what_a_new_node_is(open_page):
     page = open_page()
     page.evaluate(SETTING, ["wanattn.Panel.Evidence", "every call"])

@@ -32,6 +32,7 @@ export function createReport({ address, open }) {
   const button = /** @type {HTMLButtonElement} */ (element("button", "", word("Open the report")));
   const shot = /** @type {HTMLImageElement} */ (element("img", "shot"));
   shot.alt = "grid and table of this run";
+  shot.addEventListener("error", () => (shot.hidden = true)); // a server that was started anew has emptied its temporary folder
   const more = element("details");
   const words = element("pre");
   /** @type {Payload | null} */
