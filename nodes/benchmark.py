@@ -107,10 +107,10 @@ class WanAttnBenchmark(io.ComfyNode):
         """What is typed in is refused before anything runs; what is linked is not known yet."""
         lengths = None if frames is None else str(frames)
         given = {"width": width, "height": height, "frames": lengths, "backends": backends}
-        wrong = [
-            f"{name}: {error}" for name, value in given.items() if (error := fault(name, value))
-        ]
-        return "\n".join(wrong) or True  # the page gives each field its own line
+        wrong = [error for name, value in given.items() if (error := fault(name, value))]
+        return (
+            "\n".join(wrong) or True
+        )  # each begins with its input, so that the page can tell whose it is
 
     @classmethod
     def execute(

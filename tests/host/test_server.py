@@ -21,6 +21,11 @@ FACES = {
         ["role", "blocks", "steps", "backend"],
         ["WANATTN_RULES"],
     ),
+    "WanAttnSchedule": (
+        "Attention Schedule",
+        ["first", "last", "approximate", "exact"],
+        ["WANATTN_RULES"],
+    ),
     "WanAttnDiagnostics": ("Attention Diagnostics", ["model"], ["MODEL"]),
     "WanAttnReport": (
         "Attention Run Report",

@@ -82,13 +82,15 @@ test("each field keeps the lines that name it, and a field without one loses its
   const told = "blocks: 'x' is no range\nsteps: range 5-1 runs backwards";
   const nodes = {
     3: { class_type: "WanAttnRule", errors: [mistake("blocks", told), mistake("steps", told)] },
-    4: { class_type: "WanAttnBenchmark", errors: ["width", "frames"].map((name) => mistake(name, "frames: frames 80, needs 4n+1")) },
+    4: { class_type: "WanAttnBenchmark", errors: ["width", "frames"].map((name) => mistake(name, "frames 80, needs 4n+1")) },
+    6: { class_type: "WanAttnBenchmark", errors: ["frames", "backends"].map((name) => mistake(name, "unknown backend 'sage9'")) },
     5: { class_type: "Another", errors: [mistake("a", told)] },
   };
   const foreign = structuredClone(nodes[5]);
   assert.equal(sortMistakes(nodes), true);
   assert.deepEqual(nodes[3].errors.map(({ details }) => details), ["blocks - 'x' is no range", "steps - range 5-1 runs backwards"]);
   assert.deepEqual(nodes[4].errors.map(({ details }) => details), ["frames - frames 80, needs 4n+1"]);
+  assert.deepEqual(nodes[6].errors.map(({ details }) => details), ["backends - unknown backend 'sage9'"]);
   assert.deepEqual(nodes[5], foreign);
   assert.equal(sortMistakes(nodes), false);
 });
