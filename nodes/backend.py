@@ -5,7 +5,9 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 
 from ..attention.choose.policy import ON_REFUSAL, PRECISIONS, Policy, wishes
+from .found import ADVANCED, found_by
 from .host.patch import patch
+from .possible import possible
 from .rule import Rules, rules_of
 
 BACKEND_TIP = (
@@ -21,7 +23,7 @@ PRECISION_TIP = (
     "For auto. exact: only backends that compute attention as torch does. allow approximate: also 8-bit and 4-bit "
     "ones whose measured error on this model's tensors stays under max_error."
 )
-RULES_TIP = "From Attention Rule: other backends for some roles, blocks or steps."
+RULES_TIP = "From Attention Backend Rule: other backends for some roles, blocks or steps."
 ERROR_TIP = "For auto with 'allow approximate': the largest relative error of its output."
 
 
@@ -32,6 +34,24 @@ class WanAttnBackend(io.ComfyNode):
             node_id="WanAttnBackend",
             display_name="Attention Backend",
             category="model/attention",
+            **found_by(
+                "wan attention",
+                "wan",
+                "sdpa",
+                "flash",
+                "flash attention",
+                "cudnn",
+                "sage",
+                "sageattention",
+                "xformers",
+                "kernel",
+                "speed",
+                "faster",
+                "backend",
+                "fa3",
+                "int8",
+                "fp8",
+            ),
             description=(
                 "Runs every attention call of this model on the kernel that you choose, torch's own or a package's, and "
                 "says on the node what really ran. Only this model is patched; bypassing the node undoes it."
@@ -42,7 +62,11 @@ class WanAttnBackend(io.ComfyNode):
                     tooltip="Any diffusion model; made for Wan 2.2. Use one node an expert.",
                 ),
                 io.Combo.Input(
-                    "backend", options=list(wishes()), default="auto", tooltip=BACKEND_TIP
+                    "backend",
+                    options=list(wishes()),
+                    default="auto",
+                    tooltip=BACKEND_TIP,
+                    extra_dict={"wanattn": possible()},
                 ),
                 io.Combo.Input(
                     "on_refusal", options=list(ON_REFUSAL), default="next best", tooltip=REFUSAL_TIP
@@ -52,6 +76,7 @@ class WanAttnBackend(io.ComfyNode):
                     options=list(PRECISIONS),
                     default="exact",
                     tooltip=PRECISION_TIP,
+                    extra_dict=ADVANCED,
                     optional=True,  # workflows saved before it was there stay valid
                 ),
                 io.Float.Input(
@@ -61,6 +86,7 @@ class WanAttnBackend(io.ComfyNode):
                     max=0.5,
                     step=0.001,
                     tooltip=ERROR_TIP,
+                    extra_dict=ADVANCED,
                     optional=True,
                 ),
                 Rules.Input("rules", optional=True, tooltip=RULES_TIP),

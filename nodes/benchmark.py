@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import comfy.model_management
 import comfy.utils
@@ -13,6 +14,7 @@ from ..attention.report.picture import write_out
 from ..bench.results import chart, table
 from ..bench.results.payload import Kept, payload
 from ..bench.results.row import Results
+from .found import found_by
 from .host.display import Display
 from .host.measuring import BASELINE, Wish, environment_of, measure
 
@@ -39,6 +41,7 @@ class WanAttnBenchmark(io.ComfyNode):
             node_id="WanAttnBenchmark",
             display_name="Attention Benchmark",
             category="model/attention",
+            **found_by("wan attention benchmark", "kernel", "bench", "compare", "timing", "speed"),
             description=(
                 "Times every attention kernel of this machine on calls of this very model's shape, checks what they "
                 "compute, and says which to use. Runs by itself, samples nothing and changes nothing in the model."
@@ -67,7 +70,9 @@ class WanAttnBenchmark(io.ComfyNode):
                 io.MultiType.Input(
                     io.String.Input("frames", default="81", tooltip=FRAMES_TIP), types=[io.Int]
                 ),
-                io.String.Input("backends", default="", tooltip=BACKENDS_TIP),
+                io.String.Input(
+                    "backends", default="", placeholder="flash,cudnn,sage", tooltip=BACKENDS_TIP
+                ),
                 io.Int.Input("repeat", default=5, min=2, max=50, tooltip=REPEAT_TIP),
                 io.Int.Input(  # named so, since the page would change a "seed" after each run
                     "measure_again", default=0, min=0, max=2**31 - 1, tooltip=AGAIN_TIP
@@ -100,11 +105,10 @@ class WanAttnBenchmark(io.ComfyNode):
         """What is typed in is refused before anything runs; what is linked is not known yet."""
         lengths = None if frames is None else str(frames)
         given = {"width": width, "height": height, "frames": lengths, "backends": backends}
-        try:
-            Wish(**{name: value for name, value in given.items() if value is not None})
-        except ValueError as error:
-            return str(error)
-        return True
+        wrong = [error for name, value in given.items() if (error := fault(name, value))]
+        return (
+            "\n".join(wrong) or True
+        )  # each begins with its input, so that the page can tell whose it is
 
     @classmethod
     def execute(
@@ -120,6 +124,15 @@ class WanAttnBenchmark(io.ComfyNode):
         inputs = (width, height, str(frames), backends, repeat, measure_again)
         text, picture, shown = run(model, inputs, cls.hidden.unique_id)
         return io.NodeOutput(text, picture, ui={"text": (text,), "wanattn": [shown]})
+
+
+def fault(name: str, value: Any) -> str:
+    """What is wrong with one input, whatever the others are; empty for none."""
+    try:
+        Wish(**({} if value is None else {name: value}))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def run(model, inputs: tuple, node: str | None = None):

@@ -7,6 +7,7 @@ import math
 from comfy_api.v0_0_2 import io
 
 from ..attention.record.evidence import PROOFS
+from .found import ADVANCED, found_by
 from .host.capture import GIB, Capture, ranges_of
 from .host.patch import block_count, watch
 
@@ -29,6 +30,15 @@ class WanAttnDiagnostics(io.ComfyNode):
             node_id="WanAttnDiagnostics",
             display_name="Attention Diagnostics",
             category="model/attention",
+            **found_by(
+                "wan attention diagnostics",
+                "profiler",
+                "kernel",
+                "monitor",
+                "which attention",
+                "timing",
+                "speed",
+            ),
             description=(
                 "Records every attention call of this model: what was requested, what ran, how that is known, and why "
                 "it differs. Works before or after Attention Backend, on an unpatched model and with other packs."
@@ -44,7 +54,14 @@ class WanAttnDiagnostics(io.ComfyNode):
                     tooltip=TIP,
                     optional=True,  # workflows saved before it was there stay valid
                 ),
-                io.String.Input("capture", default="", tooltip=CAPTURE_TIP, optional=True),
+                io.String.Input(
+                    "capture",
+                    default="",
+                    placeholder="0-9,39",
+                    tooltip=CAPTURE_TIP,
+                    optional=True,
+                    extra_dict=ADVANCED,
+                ),
                 io.Float.Input(
                     "capture_limit_gib",
                     default=DEFAULT_LIMIT,
@@ -52,6 +69,7 @@ class WanAttnDiagnostics(io.ComfyNode):
                     max=1000.0,
                     step=0.1,
                     tooltip=LIMIT_TIP,
+                    extra_dict=ADVANCED,
                     optional=True,
                 ),
             ],

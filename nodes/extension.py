@@ -10,11 +10,13 @@ from .diagnostics import WanAttnDiagnostics
 from .host import functions
 from .report import WanAttnReport
 from .rule import WanAttnRule
+from .schedule import WanAttnSchedule
 
 functions.register_all()
 NODES: list[type[io.ComfyNode]] = [
     WanAttnBackend,
     WanAttnRule,
+    WanAttnSchedule,
     WanAttnDiagnostics,
     WanAttnReport,
     WanAttnBenchmark,

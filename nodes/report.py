@@ -1,14 +1,15 @@
-"""Attention Report: a finished run as text, JSON and CSV, and as a line in the video's metadata."""
+"""Attention Run Report: a finished run as text, JSON and CSV, and as a line in the video's metadata."""
 
 from __future__ import annotations
 
 import logging
 
-from comfy_api.v0_0_2 import io
+from comfy_api.v0_0_2 import io, ui
 from comfy_execution.utils import get_executing_context
 
 from ..attention.report.picture import draw, write_out
 from ..attention.report.text import text_of
+from .found import found_by
 from .host.files import DEFAULT_PREFIX, written
 from .host.override import KEY
 from .host.payload import build, provenance
@@ -28,8 +29,9 @@ class WanAttnReport(io.ComfyNode):
         anything = io.MatchType.Template("after")
         return io.Schema(
             node_id="WanAttnReport",
-            display_name="Attention Report",
+            display_name="Attention Run Report",
             category="model/attention",
+            **found_by("wan attention report", "metadata", "csv", "json", "html", "provenance"),
             description=(
                 "Shows what attention really ran in the finished run, writes it as JSON and CSV to the output folder, "
                 "and puts a summary into the metadata of whatever is saved after it."
@@ -72,8 +74,9 @@ class WanAttnReport(io.ComfyNode):
     def execute(cls, model, after, filename_prefix: str) -> io.NodeOutput:
         metadata = cls.hidden.extra_pnginfo
         text, payload = finish(model, filename_prefix, cls.hidden.unique_id, metadata)
+        image = picture(payload, text)
         shown = {"text": (text,), "wanattn": [payload] if payload else []}
-        return io.NodeOutput(after, text, picture(payload, text), ui=shown)
+        return io.NodeOutput(after, text, image, ui={**shown, "wanattn_picture": kept(image)})
 
 
 def finish(model, prefix: str, node: str | None, metadata: dict | None) -> tuple[str, dict | None]:
@@ -113,6 +116,15 @@ def picture(payload: dict | None, text: str):
     except Exception as error:  # the video comes first
         log.exception("the picture failed")
         return write_out(f"The picture failed ({type(error).__name__}). The text has the report.")
+
+
+def kept(image) -> list[dict]:
+    """Where the page finds the picture, under a name of its own: the host would make the node taller to show it."""
+    try:
+        return [dict(place) for place in ui.PreviewImage(image).as_dict()["images"]]
+    except Exception:  # the video comes first
+        log.exception("the picture of the report was not kept for the page")
+        return []
 
 
 def chosen_tap(model) -> Tap | None:

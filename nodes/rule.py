@@ -1,4 +1,4 @@
-"""Attention Rule: narrow a backend to a role, to blocks, to steps."""
+"""Attention Backend Rule: narrow a backend to a role, to blocks, to steps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from comfy_api.v0_0_2 import io
 
 from ..attention.choose.policy import wishes
 from ..attention.choose.rules import RULE_ROLES, Rule, parse_ranges
+from .found import found_by
 
 Rules = io.Custom("WANATTN_RULES")  # a tuple of Rule, the first asked last
 
@@ -25,8 +26,9 @@ class WanAttnRule(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="WanAttnRule",
-            display_name="Attention Rule",
+            display_name="Attention Backend Rule",
             category="model/attention",
+            **found_by("wan attention rule", "block", "step", "role", "per layer", "per step"),
             description=(
                 "Runs the attention calls of a role, of some blocks or of some steps on a backend of their own. "
                 "Chain several, the later ones win, and connect the last one to Attention Backend."
@@ -36,8 +38,10 @@ class WanAttnRule(io.ComfyNode):
                     "rules", optional=True, tooltip="Rules that this one comes after and overrules."
                 ),
                 io.Combo.Input("role", options=list(RULE_ROLES), default="any", tooltip=ROLE_TIP),
-                io.String.Input("blocks", default="", tooltip=BLOCKS_TIP),
-                io.String.Input("steps", default="", tooltip=STEPS_TIP),
+                io.String.Input("blocks", default="", placeholder="0-3,39", tooltip=BLOCKS_TIP),
+                io.String.Input(
+                    "steps", default="", placeholder="0-1,18- or 0%-10%", tooltip=STEPS_TIP
+                ),
                 io.Combo.Input(
                     "backend",
                     options=list(wishes()),
@@ -51,12 +55,13 @@ class WanAttnRule(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, blocks: str | None = None, steps: str | None = None) -> bool | str:
         """What is typed in is refused before anything runs; what is linked is not known yet."""
+        wrong = []
         for what, text in (("blocks", blocks), ("steps", steps)):
             try:
                 parse_ranges(text or "", percent=what == "steps")
             except ValueError as error:
-                return f"{what}: {error}"
-        return True
+                wrong.append(f"{what}: {error}")
+        return "\n".join(wrong) or True  # the page gives each field its own line
 
     @classmethod
     def execute(
@@ -69,5 +74,7 @@ def rules_of(given: object) -> tuple[Rule, ...]:
     """What came in at a `rules` input, by a link or by a program. ValueError for anything but rules."""
     rules = given or ()
     if not isinstance(rules, tuple | list) or not all(isinstance(rule, Rule) for rule in rules):
-        raise ValueError(f"rules is {type(given).__name__}, needs the output of Attention Rule")
+        raise ValueError(
+            f"rules is {type(given).__name__}, needs the output of Attention Backend Rule"
+        )
     return tuple(rules)

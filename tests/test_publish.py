@@ -82,6 +82,8 @@ def test_archive_holds_the_pack_and_nothing_else():
         "nodes",
         "web",
         "example_workflows",
+        "locales",
+        "subgraphs",
         "pyproject.toml",
         "README.md",
         "LICENSE",

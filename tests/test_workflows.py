@@ -5,11 +5,15 @@ import json
 
 import pytest
 import wanattn
-from wanattn.tools.make_workflows import FOLDER, WORKFLOWS, render
+from wanattn.tools.blueprint import WATCHED_MODEL, blueprint
+from wanattn.tools.graph import render
+from wanattn.tools.make_workflows import BLUEPRINTS, FOLDER, WORKFLOWS
 
 ROOT = FOLDER.parent
 WIDGETS = {"Combo", "String", "Int", "Float", "Boolean"}
 FILES = sorted(FOLDER.glob("*.json"))
+OPTIONAL = {"audio", "rules", "clip_vision_output", "start_image"}
+SAMPLERS = ("KSampler", "KSamplerAdvanced")
 
 
 def name_of(call: ast.AST) -> str:
@@ -68,7 +72,7 @@ def chain(graph, node: dict, name: str) -> list[str]:
 
 
 def test_the_files_are_what_the_tool_writes():
-    made = {workflow().name: render(workflow()) for workflow in WORKFLOWS}
+    made = {workflow().name: render(workflow().data()) for workflow in WORKFLOWS}
     assert {path.stem: path.read_text(encoding="utf-8") for path in FILES} == made
 
 
@@ -118,7 +122,7 @@ def test_our_nodes_have_the_inputs_of_today(graph):
 def test_every_required_link_is_there(graph):
     for node in graph["nodes"]:
         missing = [slot["name"] for slot in node["inputs"] if slot["link"] is None]
-        assert missing in ([], ["audio"], ["rules"]), node["type"]
+        assert set(missing) <= OPTIONAL, node["type"]
 
 
 def test_every_model_file_says_where_to_get_it(graph):
@@ -131,29 +135,54 @@ def test_every_model_file_says_where_to_get_it(graph):
         assert file["url"].endswith(f"/{file['directory']}/{file['name']}")
 
 
-def test_each_expert_is_patched_watched_and_sampled_in_turn(graph):
-    chains = [chain(graph, node, "model") for node in nodes_of(graph, "KSamplerAdvanced")]
-    ours = ["ModelSamplingSD3", "WanAttnDiagnostics", "WanAttnBackend", "UNETLoader"]
-
-    assert chains == [ours, ours]
+def samplers_of(graph) -> list[dict]:
+    return [node for kind in SAMPLERS for node in nodes_of(graph, kind)]
 
 
-def test_the_saved_video_comes_after_every_report(graph):
-    (decode,) = nodes_of(graph, "VAEDecode")
-    reports = nodes_of(graph, "WanAttnReport")
-    first = upstream(graph, decode, "samples")
+def test_every_sampled_model_is_patched_and_watched(graph):
+    ours = ["ModelSamplingSD3", "WanAttnDiagnostics", "WanAttnBackend"]
+    chains = [chain(graph, node, "model") for node in samplers_of(graph)]
 
-    assert [first["type"], *chain(graph, first, "after")] == ["WanAttnReport"] * 2 + [
-        "KSamplerAdvanced"
-    ]
-    assert len(reports) == 2
+    assert chains
+    for found in chains:
+        assert found[:3] == ours
+        assert found[3:] in (["UNETLoader"], ["LoraLoaderModelOnly", "UNETLoader"])
 
 
-def test_the_second_sampler_goes_on_where_the_first_stops(graph):
-    first, second = nodes_of(graph, "KSamplerAdvanced")
+def test_every_saved_picture_comes_after_a_report(graph):
+    reported = set()
+    for decode in nodes_of(graph, "VAEDecode"):
+        report = upstream(graph, decode, "samples")
+        assert report["type"] == "WanAttnReport"
+        reported |= {report["id"], *(node["id"] for node in before(graph, report, "after"))}
+
+    reports = {node["id"] for node in nodes_of(graph, "WanAttnReport")}
+    assert reports <= reported
+    assert len(reports) == len(samplers_of(graph))
+
+
+def before(graph, node: dict, name: str) -> list[dict]:
+    found = []
+    while any(slot["name"] == name for slot in node["inputs"]):
+        node = upstream(graph, node, name)
+        found.append(node)
+    return found
+
+
+def test_the_second_expert_goes_on_where_the_first_stops(graph):
+    if not (experts := nodes_of(graph, "KSamplerAdvanced")):
+        assert len({tuple(node["widgets_values"]) for node in nodes_of(graph, "KSampler")}) == 1
+        return
+    first, second = experts
     add_noise, _, _, steps, *_, start, end, leftover = first["widgets_values"]
 
     assert upstream(graph, second, "latent_image") is first
     assert (add_noise, start, leftover) == ("enable", 0, "enable")
     assert second["widgets_values"][0] == "disable"
     assert second["widgets_values"][7:9] == [end, steps]
+
+
+def test_the_blueprint_is_what_the_tool_writes():
+    made = {f"{WATCHED_MODEL}.json": render(blueprint())}
+
+    assert {path.name: path.read_text(encoding="utf-8") for path in BLUEPRINTS.glob("*")} == made

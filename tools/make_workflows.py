@@ -1,37 +1,19 @@
-"""Writes example_workflows/ in ComfyUI's graph format: python tools/make_workflows.py."""
+"""Writes example_workflows/ and subgraphs/ in ComfyUI's graph format: python -m tools.make_workflows."""
 
 from __future__ import annotations
 
-import json
-import uuid
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[1] / "example_workflows"
-VERSIONS = {"comfy-core": "0.8.0", "wanattn": "0.1.0"}
+from .blueprint import WATCHED_MODEL, blueprint
+from .graph import Graph, Node, render
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "example_workflows"
+BLUEPRINTS = ROOT / "subgraphs"
 FILES = "https://huggingface.co/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files"
 ENCODERS = "https://huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files"
-
-# type: (linked inputs, outputs), each as "name:TYPE"; widgets are given as values when a node is added
-SLOTS = {
-    "UNETLoader": ("", "MODEL:MODEL"),
-    "CLIPLoader": ("", "CLIP:CLIP"),
-    "VAELoader": ("", "VAE:VAE"),
-    "CLIPTextEncode": ("clip:CLIP", "CONDITIONING:CONDITIONING"),
-    "EmptyHunyuanLatentVideo": ("", "LATENT:LATENT"),
-    "ModelSamplingSD3": ("model:MODEL", "MODEL:MODEL"),
-    "KSamplerAdvanced": (
-        "model:MODEL positive:CONDITIONING negative:CONDITIONING latent_image:LATENT",
-        "LATENT:LATENT",
-    ),
-    "VAEDecode": ("samples:LATENT vae:VAE", "IMAGE:IMAGE"),
-    "CreateVideo": ("images:IMAGE audio:AUDIO", "VIDEO:VIDEO"),
-    "SaveVideo": ("video:VIDEO", ""),
-    "MarkdownNote": ("", ""),
-    "WanAttnBackend": ("model:MODEL rules:WANATTN_RULES", "MODEL:MODEL"),
-    "WanAttnDiagnostics": ("model:MODEL", "MODEL:MODEL"),
-    "WanAttnReport": ("model:MODEL after:*", "after:LATENT report:STRING picture:IMAGE"),
-}
+INTERPOLATION = "https://huggingface.co/Comfy-Org/frame_interpolation/resolve/main"
 
 POSITIVE = (
     "A lighthouse keeper in a yellow raincoat climbs a spiral stair with a brass lantern, rain on "
@@ -48,109 +30,80 @@ Wan 2.2 14B is two models. Each has its own **Attention Backend** and **Attentio
 
 - **Attention Backend** sends every attention call of that model to the backend you choose. `auto` is a good start.
 - **Attention Diagnostics** shows on the node what ran. It changes nothing: bypass Attention Backend to see ComfyUI's own choice.
-- **Attention Report** passes the latent on, and writes a JSON and a CSV file to the output folder. It sits before VAE Decode, so that the saved video carries what ran.
+- **Attention Run Report** passes the latent on, and writes a JSON, a CSV and an HTML file to the output folder. It sits before VAE Decode, so that the saved video carries what ran.
 
 A LoRA goes between the loader and Attention Backend, or after it: both work.
 """
+COMPARE_NOTE = """## The same seed through two backends
 
+Both rows have the same model, prompt, seed and size; only **Attention Backend** differs. `host` is what ComfyUI runs by itself.
 
-@dataclass(frozen=True, eq=False)
-class Node:
-    id: int
-    type: str
-    data: dict
-
-    def slot(self, side: str, name: str) -> int:
-        return [slot["name"] for slot in self.data[side]].index(name)
-
-
-@dataclass
-class Graph:
-    name: str
-    nodes: list[Node] = field(default_factory=list)
-    links: list[list] = field(default_factory=list)
-    groups: list[dict] = field(default_factory=list)
-
-    def add(self, kind: str, at: tuple[int, int], size: tuple[int, int], *values, **extra) -> Node:
-        """Places a node; values are its widgets in order, extra goes into the node as it is."""
-        inputs, outputs = (slots(text) for text in SLOTS[kind])
-        number = len(self.nodes) + 1
-        data = {
-            "id": number,
-            "type": kind,
-            "pos": list(at),
-            "size": list(size),
-            "flags": {},
-            "order": number - 1,
-            "mode": 0,
-            "inputs": [{**slot, "link": None} for slot in inputs],
-            "outputs": [{**slot, "links": []} for slot in outputs],
-            "properties": properties(kind, extra.pop("models", None)),
-            "widgets_values": list(values),
-            **extra,
-        }
-        self.nodes.append(Node(number, kind, data))
-        return self.nodes[-1]
-
-    def link(self, source: Node, output: str, target: Node, name: str) -> None:
-        start, end = source.slot("outputs", output), target.slot("inputs", name)
-        kind = source.data["outputs"][start]["type"]
-        number = len(self.links) + 1
-        self.links.append([number, source.id, start, target.id, end, kind])
-        source.data["outputs"][start]["links"].append(number)
-        target.data["inputs"][end]["link"] = number
-
-    def group(self, title: str, x: int, y: int, width: int, height: int) -> None:
-        box = {"id": len(self.groups) + 1, "title": title, "bounding": [x, y, width, height]}
-        self.groups.append({**box, "color": "#3f789e", "font_size": 24, "flags": {}})
-
-    def data(self) -> dict:
-        return {
-            "id": str(uuid.uuid5(uuid.NAMESPACE_URL, self.name)),
-            "revision": 0,
-            "last_node_id": len(self.nodes),
-            "last_link_id": len(self.links),
-            "nodes": [node.data for node in self.nodes],
-            "links": self.links,
-            "groups": self.groups,
-            "config": {},
-            "extra": {},
-            "version": 0.4,
-        }
-
-
-def slots(text: str) -> list[dict]:
-    return [dict(zip(("name", "type"), slot.split(":"), strict=True)) for slot in text.split()]
-
-
-def properties(kind: str, models: list[dict] | None) -> dict:
-    if kind == "MarkdownNote":
-        return {}
-    pack = "wanattn" if kind.startswith("WanAttn") else "comfy-core"
-    facts = {"cnr_id": pack, "ver": VERSIONS[pack], "Node name for S&R": kind}
-    return {**facts, "models": models} if models else facts
+- The two **Attention Run Report** pictures are put under one another in *Preview Image*.
+- The two videos are put side by side in *Save Video*: exact backends look alike, an approximate one may drift.
+- The panels show milliseconds a call and seconds a step of each.
+"""
+STEPS = {"20 steps": [20, 3.5, 10], "4 steps": [4, 1.0, 2]}  # steps, cfg, first of the low noise
+LORAS = {"t2v": "wan2.2_t2v_lightx2v_4steps_lora_v1.1", "i2v": "wan2.2_i2v_lightx2v_4steps_lora_v1"}
 
 
 def model_file(name: str, directory: str, base: str = FILES) -> dict:
     return {"name": name, "url": f"{base}/{directory}/{name}", "directory": directory}
 
 
-def expert(graph: Graph, noise: str, y: int, sampling: list) -> tuple[Node, Node]:
-    """One of the two 14B models: its loader, our nodes, its sampler; returns sampler and report."""
-    file = model_file(f"wan2.2_t2v_{noise}_noise_14B_fp8_scaled.safetensors", "diffusion_models")
-    loader = graph.add("UNETLoader", (0, y), (380, 90), file["name"], "default", models=[file])
-    backend = graph.add("WanAttnBackend", (420, y), (300, 190), "auto", "next best", "exact", 0.03)
-    watch = graph.add("WanAttnDiagnostics", (760, y), (560, 560), "sample", "", 4.0)
-    shift = graph.add("ModelSamplingSD3", (1360, y), (240, 70), 5.0)
-    sampler = graph.add("KSamplerAdvanced", (1640, y), (320, 340), *sampling)
-    report = graph.add("WanAttnReport", (2000, y), (480, 560), f"wanattn/{noise}_noise")
-    graph.link(loader, "MODEL", backend, "model")
-    graph.link(backend, "MODEL", watch, "model")
-    graph.link(watch, "MODEL", shift, "model")
-    graph.link(shift, "MODEL", sampler, "model")
+def load(graph: Graph, name: str, at: tuple[int, int]) -> Node:
+    file = model_file(name, "diffusion_models")
+    return graph.add("UNETLoader", at, (380, 90), name, "default", models=[file])
+
+
+def with_lora(graph: Graph, model: Node, name: str, at: tuple[int, int]) -> Node:
+    file = model_file(name, "loras")
+    lora = graph.add("LoraLoaderModelOnly", at, (380, 90), name, 1.0, models=[file])
+    graph.link(model, "MODEL", lora, "model")
+    return lora
+
+
+def watched(
+    graph: Graph, model: Node, y: int, prefix: str, backend: str = "auto"
+) -> tuple[Node, Node]:
+    """Backend, panel and report of a model; returns the node that the sampler takes it from, and the report."""
+    choice = graph.add("WanAttnBackend", (420, y), (320, 330), backend, "next best", "exact", 0.03)
+    watch = graph.add("WanAttnDiagnostics", (780, y), (560, 560), "sample", "", 4.0)
+    report = graph.add("WanAttnReport", (2000, y), (480, 560), prefix)
+    graph.link(model, "MODEL", choice, "model")
+    graph.link(choice, "MODEL", watch, "model")
     graph.link(watch, "MODEL", report, "model")
-    graph.group(f"{noise.capitalize()} noise expert", -20, y - 70, 2520, 660)
-    return sampler, report
+    return watch, report
+
+
+def sampled(graph: Graph, kind: str, model: Node, y: int, shift: float, widgets: list) -> Node:
+    shifted = graph.add("ModelSamplingSD3", (1360, y), (240, 70), shift)
+    sampler = graph.add(kind, (1640, y), (320, 340), *widgets)
+    graph.link(model, "MODEL", shifted, "model")
+    graph.link(shifted, "MODEL", sampler, "model")
+    return sampler
+
+
+def experts(graph: Graph, task: str, pace: str) -> tuple[Node, Node, Node]:
+    """Both 14B models, the second going on where the first stops; returns their samplers and the last report."""
+    steps, cfg, split = STEPS[pace]
+    common = [steps, cfg, "euler", "simple"]
+    samplers, reports = [], []
+    for noise, y, sampling in (
+        ("high", 0, ["enable", 7, "fixed", *common, 0, split, "enable"]),
+        ("low", 720, ["disable", 7, "fixed", *common, split, steps, "disable"]),
+    ):
+        model = load(graph, f"wan2.2_{task}_{noise}_noise_14B_fp8_scaled.safetensors", (0, y))
+        if pace == "4 steps":
+            name = f"{LORAS[task]}_{noise}_noise.safetensors"
+            model = with_lora(graph, model, name, (0, y + 150))
+        model, report = watched(graph, model, y, f"wanattn/{noise}_noise")
+        samplers.append(sampled(graph, "KSamplerAdvanced", model, y, 5.0, sampling))
+        reports.append(report)
+        graph.group(f"{noise.capitalize()} noise expert", -20, y - 70, 2520, 660)
+    graph.link(samplers[0], "LATENT", samplers[1], "latent_image")
+    graph.link(samplers[1], "LATENT", reports[0], "after")
+    graph.link(reports[0], "after", reports[1], "after")
+    return samplers[0], samplers[1], reports[1]
 
 
 def prompts(graph: Graph, y: int) -> tuple[Node, Node]:
@@ -164,50 +117,145 @@ def prompts(graph: Graph, y: int) -> tuple[Node, Node]:
     return positive, negative
 
 
-def video(graph: Graph, latent: Node, y: int) -> None:
-    name = "wan_2.1_vae.safetensors"
-    file = model_file(name, "vae")
-    vae = graph.add("VAELoader", (0, y + 30), (380, 70), name, models=[file])
-    decode = graph.add("VAEDecode", (2000, y - 150), (240, 60))
-    create = graph.add("CreateVideo", (2260, y - 150), (240, 90), 16.0)
-    save = graph.add("SaveVideo", (2560, 0), (560, 660), "video/wanattn", "auto", "auto")
-    graph.link(latent, "after", decode, "samples")
+def conditioned(graph: Graph, samplers: tuple[Node, ...], sources: tuple[tuple[Node, str], ...]):
+    for sampler in samplers:
+        for (source, output), name in zip(sources, ("positive", "negative"), strict=True):
+            graph.link(source, output, sampler, name)
+
+
+def vae_loader(graph: Graph, name: str, y: int) -> Node:
+    return graph.add("VAELoader", (0, y), (380, 70), name, models=[model_file(name, "vae")])
+
+
+def decoded(graph: Graph, report: Node, vae: Node, at: tuple[int, int]) -> Node:
+    decode = graph.add("VAEDecode", at, (240, 60))
+    graph.link(report, "after", decode, "samples")
     graph.link(vae, "VAE", decode, "vae")
-    graph.link(decode, "IMAGE", create, "images")
+    return decode
+
+
+def saved(graph: Graph, images: Node, y: int, rate: float, prefix: str = "video/wanattn") -> None:
+    create = graph.add("CreateVideo", (2260, y), (240, 90), rate)
+    save = graph.add("SaveVideo", (2560, 0), (560, 660), prefix, "auto", "auto")
+    graph.link(images, "IMAGE", create, "images")
     graph.link(create, "VIDEO", save, "video")
 
 
-def text_to_video() -> Graph:
-    """Wan 2.2 14B, 640 x 640, 81 frames, 20 steps split at 10, cfg 3.5, as the official template."""
-    graph = Graph("wan2.2_14B_t2v_attention")
-    common = [20, 3.5, "euler", "simple"]
-    first, high = expert(graph, "high", 0, ["enable", 7, "fixed", *common, 0, 10, "enable"])
-    second, low = expert(graph, "low", 720, ["disable", 7, "fixed", *common, 10, 20, "disable"])
+def text_to_video(name: str, pace: str, smooth: bool = False) -> Graph:
+    """Wan 2.2 14B, 640 x 640, 81 frames, as the official template; `smooth` doubles its 16 frames a second."""
+    graph = Graph(name)
+    first, second, report = experts(graph, "t2v", pace)
     positive, negative = prompts(graph, 1400)
+    conditioned(graph, (first, second), ((positive, "CONDITIONING"), (negative, "CONDITIONING")))
     latent = graph.add("EmptyHunyuanLatentVideo", (1640, 1400), (320, 140), 640, 640, 81, 1)
-    for sampler, start in ((first, latent), (second, first)):
-        graph.link(positive, "CONDITIONING", sampler, "positive")
-        graph.link(negative, "CONDITIONING", sampler, "negative")
-        graph.link(start, "LATENT", sampler, "latent_image")
-    graph.link(second, "LATENT", high, "after")
-    graph.link(high, "after", low, "after")
-    video(graph, low, 1550)
+    graph.link(latent, "LATENT", first, "latent_image")
+    vae = vae_loader(graph, "wan_2.1_vae.safetensors", 1580)
+    images = decoded(graph, report, vae, (2000, 1400))
+    saved(graph, doubled(graph, images) if smooth else images, 1400, 32.0 if smooth else 16.0)
     graph.add("MarkdownNote", (-480, 0), (440, 480), NOTE)
     return graph
 
 
-WORKFLOWS = (text_to_video,)
+def doubled(graph: Graph, images: Node) -> Node:
+    """One frame between each two: 16 a second become 32."""
+    name = "film_net_fp16.safetensors"
+    file = model_file(name, "frame_interpolation", INTERPOLATION)
+    loader = graph.add(
+        "FrameInterpolationModelLoader", (1640, 1620), (320, 70), name, models=[file]
+    )
+    between = graph.add("FrameInterpolate", (2000, 1540), (240, 90), 2)
+    graph.link(loader, "INTERP_MODEL", between, "interp_model")
+    graph.link(images, "IMAGE", between, "images")
+    return between
 
 
-def render(graph: Graph) -> str:
-    return json.dumps(graph.data(), indent=1, ensure_ascii=True) + "\n"
+def image_to_video(name: str) -> Graph:
+    """Wan 2.2 14B from a first frame, as the official template."""
+    graph = Graph(name)
+    first, second, report = experts(graph, "i2v", "20 steps")
+    positive, negative = prompts(graph, 1400)
+    vae = vae_loader(graph, "wan_2.1_vae.safetensors", 1580)
+    image = graph.add("LoadImage", (420, 1640), (320, 330), "example.png", "image")
+    start = graph.add("WanImageToVideo", (1460, 1400), (340, 230), 640, 640, 81, 1)
+    graph.link(positive, "CONDITIONING", start, "positive")
+    graph.link(negative, "CONDITIONING", start, "negative")
+    graph.link(vae, "VAE", start, "vae")
+    graph.link(image, "IMAGE", start, "start_image")
+    conditioned(graph, (first, second), ((start, "positive"), (start, "negative")))
+    graph.link(start, "latent", first, "latent_image")
+    saved(graph, decoded(graph, report, vae, (2000, 1400)), 1400, 16.0)
+    graph.add("MarkdownNote", (-480, 0), (440, 480), NOTE)
+    return graph
+
+
+def small(graph: Graph, backends: tuple[str, ...]) -> tuple[list[Node], Node]:
+    """Wan 2.2 5B, 1280 x 704, 121 frames: a row for each backend, with the same seed; the reports and the VAE."""
+    model = load(graph, "wan2.2_ti2v_5B_fp16.safetensors", (0, 0))
+    vae = vae_loader(graph, "wan2.2_vae.safetensors", 720 * len(backends) + 140)
+    size = (1640, 720 * len(backends) - 20)
+    latent = graph.add("Wan22ImageToVideoLatent", size, (320, 160), 1280, 704, 121, 1)
+    positive, negative = prompts(graph, 720 * len(backends) - 40)
+    graph.link(vae, "VAE", latent, "vae")
+    reports = []
+    for row, backend in enumerate(backends):
+        prefix = f"wanattn/{backend}" if len(backends) > 1 else "wanattn/5B"
+        watch, report = watched(graph, model, 720 * row, prefix, backend)
+        widgets = [7, "fixed", 20, 5.0, "uni_pc", "simple", 1.0]
+        sampler = sampled(graph, "KSampler", watch, 720 * row, 8.0, widgets)
+        conditioned(graph, (sampler,), ((positive, "CONDITIONING"), (negative, "CONDITIONING")))
+        graph.link(latent, "LATENT", sampler, "latent_image")
+        graph.link(sampler, "LATENT", report, "after")
+        reports.append(report)
+    return reports, vae
+
+
+def five_b(name: str) -> Graph:
+    """Wan 2.2 5B from text, as the official template; an image can be wired to its latent."""
+    graph = Graph(name)
+    (report,), vae = small(graph, ("auto",))
+    saved(graph, decoded(graph, report, vae, (2000, 640)), 640, 24.0)
+    graph.add("MarkdownNote", (-480, 0), (440, 480), NOTE)
+    return graph
+
+
+def compare(name: str) -> Graph:
+    """The same seed through auto and through ComfyUI's own attention, videos and reports side by side."""
+    graph = Graph(name)
+    (left, right), vae = small(graph, ("auto", "host"))
+    pictures = graph.add("ImageStitch", (2560, 720), (280, 170), "down", True, 16, "white")
+    shown = graph.add("PreviewImage", (2880, 720), (640, 660))
+    graph.link(left, "picture", pictures, "image1")
+    graph.link(right, "picture", pictures, "image2")
+    graph.link(pictures, "IMAGE", shown, "images")
+    both = graph.add("ImageStitch", (2000, 1560), (240, 170), "right", True, 8, "black")
+    for report, input_name, x in ((left, "image1", 2000), (right, "image2", 2260)):
+        graph.link(decoded(graph, report, vae, (x, 1460)), "IMAGE", both, input_name)
+    saved(graph, both, 1560, 24.0, "video/wanattn_compare")
+    graph.add("MarkdownNote", (-480, 0), (440, 480), COMPARE_NOTE)
+    return graph
+
+
+# the name that the template browser shows, without _ : what is made of it
+TEMPLATES: dict[str, Callable[[str], Graph]] = {
+    "wan2.2_14B_t2v_attention": lambda name: text_to_video(name, "20 steps"),
+    "wan2.2_14B_t2v_4steps_attention": lambda name: text_to_video(name, "4 steps"),
+    "wan2.2_14B_t2v_32fps_attention": lambda name: text_to_video(name, "20 steps", smooth=True),
+    "wan2.2_14B_i2v_attention": image_to_video,
+    "wan2.2_5B_attention": five_b,
+    "wan2.2_5B_compare_attention": compare,
+}
+WORKFLOWS = tuple((lambda name=name, make=make: make(name)) for name, make in TEMPLATES.items())
 
 
 def main() -> None:
     for graph in (make() for make in WORKFLOWS):
         path = FOLDER / f"{graph.name}.json"
-        path.write_text(render(graph), encoding="utf-8", newline="\n")
+        path.write_text(render(graph.data()), encoding="utf-8", newline="\n")
         print(path.name)
+    BLUEPRINTS.mkdir(exist_ok=True)
+    path = BLUEPRINTS / f"{WATCHED_MODEL}.json"
+    path.write_text(render(blueprint()), encoding="utf-8", newline="\n")
+    print(path.name)
 
 
 if __name__ == "__main__":

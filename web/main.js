@@ -3,140 +3,296 @@
 import { app } from "../../scripts/app.js";
 // @ts-ignore served by ComfyUI
 import { api } from "../../scripts/api.js";
-import { createBench } from "./views/bench.js";
 import { nodeAt, nodesIn } from "./graph.js";
-import { createLine } from "./views/line.js";
+import { createKept } from "./kept.js";
 import { createPanel } from "./report/panel.js";
 import { SCHEMA } from "./report/payload.js";
-import { MODULES, compose } from "./standalone.js";
+import { speak, word } from "./report/words.js";
+import { createRuns, toldBy } from "./runs.js";
 import { createStore } from "./store.js";
-import { createText } from "./views/text.js";
+import { createBench } from "./views/bench.js";
+import { ADD, ADD_ALL, LABELS, REMOVE, commandsOf } from "./views/commands.js";
+import { failureIn, reportsOf } from "./views/failure.js";
+import { idleOf } from "./views/idle.js";
+import { createLine } from "./views/line.js";
+import { markMenus } from "./views/menu.js";
+import { sortMistakes } from "./views/mistakes.js";
+import { chain, hideHostText, mount } from "./views/mount.js";
+import { createOverview, entriesOf } from "./views/overview.js";
+import { createReport } from "./views/report.js";
+import { openPage, saveHtml } from "./views/saving.js";
+import { COLOUR, EVIDENCE, FOLDER, KEPT, PANEL, SETTINGS, applyDefaults } from "./views/settings.js";
+import { graphsOf } from "./workflow.js";
 
 const EVENTS = ["wanattn.update", "wanattn.bench"];
+const BACKEND = "WanAttnBackend";
 const DIAGNOSTICS = "WanAttnDiagnostics";
 const REPORT = "WanAttnReport";
-const TEXT_WIDGET = "$$node-text-preview";
-const PANEL = { width: 600, height: 930, least: 232 };
-const BENCH = { width: 600, height: 640, least: 232 };
-const LINE = { least: 36 };
-const TEXT = { width: 480, height: 360, least: 132 };
+const BENCHMARK = "WanAttnBenchmark";
+const TOLD = new Set([BACKEND, DIAGNOSTICS]); // those whose panel says what the host's text does
+const BYPASSED = 4;
+const LOOK_EVERY = 300; // milliseconds; the host has no event for a prompt that it refused
+const HISTORY = "/history?max_items=16";
+/** @type {Record<string, {least: number, width?: number, height?: number}>} */
+const SIZES = {
+  [DIAGNOSTICS]: { width: 600, height: 600, least: 232 },
+  [BENCHMARK]: { width: 600, height: 640, least: 232 },
+  [BACKEND]: { width: 320, least: 96 },
+  [REPORT]: { width: 480, height: 360, least: 132 },
+};
 
-const store = createStore(() => sessionStorage);
-/** @typedef {{element: HTMLElement, update: (payload: any) => void, dispose: () => void}} View */
+/** @typedef {{element: HTMLElement, update: (payload: any) => void, describe?: (told: any) => void, dispose: () => void}} View */
 /** @type {WeakMap<object, View>} */
 const views = new WeakMap();
+/** @type {Set<ReturnType<typeof createOverview>>} */
+const overviews = new Set();
+/** @type {import("./views/idle.js").Possible} */
+let possible = { here: {}, lacking: {} };
 
 const rootGraph = () => app.rootGraph ?? app.graph;
 const graphId = () => String(rootGraph()?.id ?? "");
+const setting = (/** @type {string} */ id) => app.extensionManager.setting.get(id);
+/** @param {any} node */
+const graphOf = (node) => (node.graph === rootGraph() ? "" : String(node.graph?.id ?? ""));
+
+const kept = createKept({
+  async read(name) {
+    const answer = await api.getUserData(name);
+    return answer.ok ? answer.json() : null;
+  },
+  write: (name, data) => api.storeUserData(name, data, { overwrite: true, stringify: true, throwOnError: false }),
+  known: () => setting(KEPT) ?? [],
+  note: (ids) => app.extensionManager.setting.set(KEPT, ids),
+});
+const runs = createRuns(createStore(() => sessionStorage), kept, {
+  id: graphId,
+  root: rootGraph,
+  watched: (node) => views.has(node),
+  history: async () => (await api.fetchApi(HISTORY)).json(),
+});
+
+function keep() {
+  runs.keep().catch((/** @type {unknown} */ error) => console.warn("wanattn: the last run was not kept", error));
+}
 
 /** @param {any} payload */
 function receive(payload) {
   if (payload?.schema !== SCHEMA) return;
-  store.remember(graphId(), payload);
+  runs.remember(payload);
   const node = /** @type {any} */ (nodeAt(rootGraph(), payload.node));
+  for (const overview of overviews) overview.update(String(payload.node), payload);
   const view = node && views.get(node);
-  if (!view) return;
-  view.update(payload);
-  if (node.comfyClass === DIAGNOSTICS) hideText(node);
+  if (!view || node.mode === BYPASSED) return;
+  view.update(node.comfyClass === REPORT ? { payload } : payload);
+  hideText(node);
 }
 
-/** What a node put out: payloads, each for the node it names, and a report's own text. @param {any} node @param {any} output */
-function executed(node, output) {
-  output?.wanattn?.forEach(receive);
-  if (node.comfyClass !== REPORT || !output?.text) return;
-  const [executionId] = [...nodesIn(rootGraph())].find(([, each]) => each === node) ?? [node.id];
-  const payload = { node: executionId, text: output.text.join("\n") };
-  store.remember(graphId(), payload);
-  views.get(node)?.update(payload);
+/** Shows what a node put out or kept: payloads, each for the node it names, and a report's own. @param {any} told */
+function take(told) {
+  if (told.schema === SCHEMA) return receive(told);
+  const node = /** @type {any} */ (nodeAt(rootGraph(), told.node));
+  if (node?.comfyClass !== REPORT) return; // a benchmark's words are in its payload
+  runs.remember(told);
+  views.get(node)?.update(told);
 }
 
-/** The host's line of text would take half of the node to say what the panel says. @param {any} node */
+/** @param {any} node @returns {string} its execution id */
+function idOf(node) {
+  const [id] = [...nodesIn(rootGraph())].find(([, each]) => each === node) ?? [String(node.id)];
+  return id;
+}
+
+/** A run that ended early: why, on every node that watched it, and a report's text from what there is. @param {any} error */
+function failed(error) {
+  const failure = failureIn(error ?? {});
+  for (const [id, node] of nodesIn(rootGraph())) {
+    const payload = runs.of(id);
+    if (payload?.schema !== SCHEMA || !["running", "failed"].includes(payload.state)) continue;
+    const ended = { ...payload, state: "failed", failure: payload.failure ?? failure };
+    receive(ended);
+    for (const report of reportsOf(node)) views.get(report)?.update({ payload: ended });
+  }
+  keep();
+}
+
+/** @param {any} node */
 function hideText(node) {
-  const widget = node.widgets?.find((/** @type {any} */ each) => each.name === TEXT_WIDGET);
-  if (!widget || widget.hidden) return;
-  widget.hidden = true;
-  widget.options.hidden = true;
+  if (TOLD.has(node?.comfyClass) && views.has(node)) hideHostText(node);
 }
 
 /** Shows again what is known of each node, after a reload or when a workflow comes back. */
 function restore() {
-  for (const [executionId, node] of nodesIn(rootGraph())) {
+  for (const [id, node] of nodesIn(rootGraph())) {
     const view = views.get(node);
-    const payload = view && store.recall(graphId(), executionId);
+    const payload = view && runs.of(id);
     if (payload) view.update(payload);
   }
+  describe(rootGraph().serialize());
+  runs.unseen().then((found) => found.forEach(take)).catch((/** @type {unknown} */ error) => console.warn("wanattn: no earlier run was found", error));
 }
 
-/** @param {any} node @param {View} view @param {{least: number, width?: number, height?: number}} size */
-function attach(node, view, { least, width = 0, height = 0 }) {
-  views.set(node, view);
-  const options = { serialize: false, hideOnZoom: false, margin: 6, getMinHeight: () => least, getValue: () => "", setValue: () => {} };
-  const widget = node.addDOMWidget("wanattn", "wanattn_panel", view.element, options);
-  widget.serialize = false;
-  chain(node, "onRemoved", () => view.dispose());
-  letCanvasHave(view.element);
-  node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
-}
-
-/** @param {any} node @param {string} event @param {(...values: any[]) => void} listener */
-function chain(node, event, listener) {
-  const previous = node[event];
-  node[event] = (/** @type {any[]} */ ...values) => {
-    listener(...values);
-    return previous?.apply(node, values);
-  };
-}
-
-/** Panning and zooming go on working over the panel. @param {HTMLElement} element */
-function letCanvasHave(element) {
-  element.tabIndex = 0; // with the focus inside, the host leaves the wheel to the panel
-  element.dataset.captureWheel = "true";
-  element.addEventListener("wheel", (event) => {
-    const scrolls = !event.ctrlKey && element.scrollHeight > element.clientHeight;
-    if (scrolls) return event.stopPropagation();
-    event.preventDefault();
-    event.stopPropagation();
-    app.canvas?.processMouseWheel?.(event);
-  }, { passive: false });
-  for (const [type, method] of [["pointerdown", "processMouseDown"], ["pointermove", "processMouseMove"], ["pointerup", "processMouseUp"]]) {
-    element.addEventListener(type, (event) => {
-      const pointer = /** @type {PointerEvent} */ (event);
-      if (pointer.button === 1 || pointer.buttons & 4) app.canvas?.[method]?.(pointer);
-    });
+/** Tells every node that has not run what its workflow lets it expect. @param {any} workflow as saved */
+function describe(workflow) {
+  const graphs = graphsOf(workflow);
+  for (const [id, node] of nodesIn(rootGraph())) {
+    const view = views.get(node);
+    const saved = view?.describe && graphs.get(graphOf(node))?.node(node.id);
+    if (!view || !saved) continue;
+    view.describe?.(idleOf(graphs, graphOf(node), saved, possible));
+    showMode(view, id, /** @type {any} */ (node).mode === BYPASSED);
   }
+  for (const overview of overviews) overview.refresh();
 }
 
-/** @param {any} payload */
-async function saveHtml(payload) {
-  const template = await ownFile("report.html");
-  const texts = await Promise.all(MODULES.map(async (name) => [name, await ownFile(`report/${name}`)]));
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([compose(template, Object.fromEntries(texts), payload)], { type: "text/html" }));
-  link.download = `attention_report_${String(payload.node ?? "").replace(/\W+/g, "_")}.html`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+/** @type {WeakSet<View>} */
+const bypassed = new WeakSet();
+
+/** A bypassed node says so in place of its last run. @param {View} view @param {string} id @param {boolean} now */
+function showMode(view, id, now) {
+  if (now === bypassed.has(view)) return;
+  if (now) bypassed.add(view);
+  else bypassed.delete(view);
+  view.update(now ? { state: "bypassed" } : runs.of(id));
 }
 
-/** A file of this folder, as the page itself was loaded. @param {string} name */
-async function ownFile(name) {
-  const answer = await fetch(new URL(name, import.meta.url));
-  if (!answer.ok) throw new Error(`the server did not give ${name}`);
-  return answer.text();
+/** What the overview shows: backends first, in the order of the graph. */
+function entries() {
+  const graphs = graphsOf(rootGraph().serialize());
+  return entriesOf(rootGraph(), [["line", BACKEND], ["panel", DIAGNOSTICS]], (id, node) => {
+    const saved = graphs.get(graphOf(node))?.node(node.id);
+    return {
+      payload: node.mode === BYPASSED ? { state: "bypassed" } : runs.of(id),
+      idle: saved && idleOf(graphs, graphOf(node), saved, possible),
+    };
+  });
 }
+
+/** Opens the graph of a node and brings it into view. @param {string} id */
+function show(id) {
+  const node = /** @type {any} */ (nodeAt(rootGraph(), id));
+  if (!node) return;
+  if (app.canvas.graph !== node.graph) app.canvas.openSubgraph?.(node.graph, nodeAt(rootGraph(), id.split(":").slice(0, -1).join(":")));
+  if (app.canvas.graph !== node.graph) app.canvas.setGraph(node.graph);
+  requestAnimationFrame(() => {
+    app.canvas.centerOnNode(node);
+    app.canvas.selectNode?.(node, false);
+  });
+}
+
+/** @param {HTMLElement} place */
+function openOverview(place) {
+  const overview = createOverview({ entries, show, saveHtml, add: () => void commands[ADD_ALL]() });
+  overviews.add(overview);
+  place.style.height = "100%";
+  place.replaceChildren(overview.element);
+}
+
+function closeOverviews() {
+  for (const overview of overviews) overview.dispose();
+  overviews.clear();
+}
+
+/** Where the server gives a file of its output folder, or of another. @param {string} file */
+function address(file, type = "output") {
+  const [, subfolder = "", filename = file] = file.match(/^(.*)\/([^/]*)$/) ?? [];
+  return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
+}
+
+/** Changes the workflow in one step of undo: by the host's own way of going from one state to the next.
+ * @param {(workflow: any) => import("./views/commands.js").Told | null} change */
+async function edit(change) {
+  const tracker = app.extensionManager.workflow.activeWorkflow?.changeTracker;
+  if (!tracker) return;
+  if (tracker.captureCanvasState) tracker.captureCanvasState();
+  else tracker.checkState();
+  const before = JSON.stringify(tracker.activeState);
+  const workflow = JSON.parse(before);
+  const told = change(workflow);
+  if (JSON.stringify(workflow) !== before) {
+    tracker.redoQueue.splice(0, Infinity, workflow);
+    await tracker.redo();
+    // What the host makes of it, such as sizes, belongs to the same step.
+    tracker.activeState = JSON.parse(JSON.stringify(rootGraph().serialize()));
+  }
+  if (told) app.extensionManager.toast.add({ severity: told.severity, summary: "Wan Attention", detail: told.text, life: 6000 });
+}
+
+/** @type {Record<string, (...values: any[]) => Promise<void>>} */
+const commands = commandsOf({ edit, wishes: () => ({ evidence: setting(EVIDENCE), folder: setting(FOLDER) }) });
+const COMMANDS = [ADD, ADD_ALL, REMOVE];
+
+/** @type {unknown} */
+let seenMistakes = null;
+
+function lookForMistakes() {
+  const mistakes = app.extensionManager.lastNodeErrors ?? app.lastNodeErrors;
+  if (mistakes === seenMistakes) return;
+  seenMistakes = mistakes;
+  if (mistakes && sortMistakes(mistakes)) app.canvas?.setDirty(true, true);
+}
+
+/** @param {any} node */
+function takesPart(node) {
+  return [...(node.inputs ?? []), ...(node.outputs ?? [])].some(({ type }) => type === "MODEL");
+}
+
+/** @type {Record<string, () => View>} */
+const MAKERS = {
+  [DIAGNOSTICS]: () => createPanel({ saveHtml, colour: setting(COLOUR) }),
+  [BACKEND]: createLine,
+  [BENCHMARK]: createBench,
+  [REPORT]: () => createReport({ address, open: openPage }),
+};
 
 app.registerExtension({
   name: "wanattn.panel",
+  settings: SETTINGS,
+  commands: COMMANDS.map((id) => ({ id, label: LABELS[id], icon: "pi pi-bolt", function: commands[id] })),
+  keybindings: [{ combo: { key: "w", shift: true }, commandId: ADD_ALL }],
+  menuCommands: [{ path: ["Wan Attention"], commands: COMMANDS }],
+  bottomPanelTabs: [{ id: "wanattn.bottom", title: "Wan Attention", type: "custom", render: openOverview, destroy: closeOverviews }],
+  getCanvasMenuItems: () => [null, ...COMMANDS.map((id) => ({ content: word(LABELS[id]), callback: () => void commands[id]() }))],
+  /** @param {any} node */
+  getNodeMenuItems(node) {
+    const from = { graph: graphOf(node), node: node.id };
+    return takesPart(node) ? [{ content: word("Add Wan Attention to this model"), callback: () => void commands.addTo(from) }] : [];
+  },
+  async init() {
+    const all = await (await api.fetchApi("/i18n")).json();
+    speak(all[setting("Comfy.Locale") ?? "en"]?.wanattn ?? {});
+  },
   setup() {
     for (const name of EVENTS) api.addEventListener(name, (/** @type {CustomEvent} */ event) => receive(event.detail));
-    window.addEventListener("pagehide", () => store.save());
+    api.addEventListener("progress_text", (/** @type {CustomEvent} */ event) => setTimeout(() => hideText(nodeAt(rootGraph(), event.detail?.nodeId))));
+    api.addEventListener("execution_error", (/** @type {CustomEvent} */ event) => failed(event.detail));
+    api.addEventListener("execution_success", keep);
+    api.addEventListener("graphChanged", (/** @type {CustomEvent} */ event) => describe(event.detail));
+    setInterval(lookForMistakes, LOOK_EVERY);
+    window.addEventListener("pagehide", () => runs.save());
+    app.extensionManager.registerSidebarTab({
+      id: "wanattn", icon: "pi pi-bolt", title: "Attention", tooltip: "Wan Attention: what every model of this workflow runs",
+      type: "custom", render: openOverview, destroy: closeOverviews,
+    });
+  },
+  /** @param {any} type @param {any} data */
+  beforeRegisterNodeDef(type, data) {
+    const told = data.name === BACKEND && data.input?.required?.backend?.[1]?.wanattn;
+    if (told) possible = told;
   },
   /** @param {any} node */
   nodeCreated(node) {
-    if (node.comfyClass === DIAGNOSTICS) attach(node, createPanel({ saveHtml }), PANEL);
-    if (node.comfyClass === "WanAttnBackend") attach(node, createLine(), LINE);
-    if (node.comfyClass === "WanAttnBenchmark") attach(node, createBench(), BENCH);
-    if (node.comfyClass === REPORT) attach(node, createText(), TEXT);
-    if (views.has(node)) chain(node, "onExecuted", (output) => executed(node, output));
+    if (!(node.comfyClass in MAKERS)) {
+      markMenus(node, possible);
+      return;
+    }
+    applyDefaults(node, setting);
+    markMenus(node, possible);
+    if (node.comfyClass === DIAGNOSTICS && setting(PANEL) === false) return;
+    const view = MAKERS[node.comfyClass]();
+    views.set(node, view);
+    mount(node, view.element, SIZES[node.comfyClass], () => app.canvas);
+    chain(node, "onRemoved", () => view.dispose());
+    chain(node, "onExecuted", (output) => toldBy(idOf(node), output).forEach(take));
   },
   afterConfigureGraph: restore,
 });

@@ -1,8 +1,8 @@
 // @ts-check
 /** The modules of web/report/, which a stand-alone report carries inside. */
 export const MODULES = [
-  "buttons.js", "cells.js", "css.js", "cursor.js", "dom.js", "format.js", "grid.js", "header.js", "legend.js", "markdown.js",
-  "page.js", "panel.js", "patterns.js", "payload.js", "steps.js", "style.js", "table.js", "updater.js",
+  "body.js", "buttons.js", "cells.js", "css.js", "cursor.js", "dom.js", "forecast.js", "format.js", "grid.js", "header.js", "legend.js", "markdown.js",
+  "page.js", "panel.js", "patterns.js", "payload.js", "steps.js", "style.js", "table.js", "updater.js", "words.js",
 ];
 
 const SPECIFIER = /from "\.\//g;
@@ -12,17 +12,18 @@ const SPECIFIER = /from "\.\//g;
  * @param {string} template web/report.html
  * @param {Record<string, string>} sources file name to text, for each of MODULES
  * @param {unknown} payload
+ * @param {(source: string) => string} address of a module's text
  */
-export function compose(template, sources, payload) {
-  const imports = Object.fromEntries(MODULES.map((name) => [`wanattn/${name}`, address(sources[name])]));
+export function compose(template, sources, payload, address = inside) {
+  const imports = Object.fromEntries(MODULES.map((name) => [`wanattn/${name}`, address(sources[name].replace(SPECIFIER, 'from "wanattn/'))]));
   return template
     .replace("{{modules}}", () => json({ imports }))
     .replace("{{payload}}", () => json(payload));
 }
 
 /** @param {string} source */
-function address(source) {
-  return `data:text/javascript,${encodeURIComponent(source.replace(SPECIFIER, 'from "wanattn/'))}`;
+function inside(source) {
+  return `data:text/javascript,${encodeURIComponent(source)}`;
 }
 
 /** JSON that cannot end the script element it stands in. @param {unknown} value */

@@ -127,9 +127,11 @@ def check(rules: Sequence[Rule], what: str, count: int, whose: str) -> None:
             if number is None:
                 continue
             if not count:
-                raise ValueError(f"Attention Rule ({rule}): {whose} has no numbered {what}s")
+                raise ValueError(
+                    f"Attention Backend Rule ({rule}): {whose} has no numbered {what}s"
+                )
             raise ValueError(
-                f"Attention Rule ({rule}): {what} {number}, {whose} has {what}s 0 to {count - 1}"
+                f"Attention Backend Rule ({rule}): {what} {number}, {whose} has {what}s 0 to {count - 1}"
             )
 
 

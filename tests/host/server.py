@@ -85,6 +85,10 @@ class Server:
         with urllib.request.urlopen(f"http://{self.address}{path}", timeout=30) as answer:
             return json.loads(answer.read())
 
+    def file(self, address: str) -> bytes:
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            return answer.read()
+
     def post(self, path: str, body: dict) -> bytes:
         request = urllib.request.Request(
             f"http://{self.address}{path}",

@@ -98,7 +98,7 @@ def test_a_spoiled_run_is_still_told_after_the_next_run_of_the_job(load, workben
 
 @pytest.mark.parametrize("behind", [True, False], ids=["diagnostics last", "backend last"])
 def test_a_report_tells_what_every_node_of_the_chain_found(load, workbench, rough, behind):
-    """As in the template: Attention Backend, Attention Diagnostics, Attention Report."""
+    """As in the template: Attention Backend, Attention Diagnostics, Attention Run Report."""
     model = load("t2v")
     capture = {"capture": "0", "evidence": "off"}
     if behind:
@@ -202,8 +202,16 @@ def test_a_compiled_graph_without_a_node_runs_the_hosts_attention(
 @pytest.mark.parametrize(
     ("node", "inputs", "sentence"),
     [
-        ("WanAttnBackend", {"rules": "all"}, "rules is str, needs the output of Attention Rule"),
-        ("WanAttnBackend", {"rules": [1]}, "rules is list, needs the output of Attention Rule"),
+        (
+            "WanAttnBackend",
+            {"rules": "all"},
+            "rules is str, needs the output of Attention Backend Rule",
+        ),
+        (
+            "WanAttnBackend",
+            {"rules": [1]},
+            "rules is list, needs the output of Attention Backend Rule",
+        ),
         ("WanAttnDiagnostics", {"capture": "0", "capture_limit_gib": float("nan")}, "nan, needs"),
         ("WanAttnDiagnostics", {"capture": "0", "capture_limit_gib": float("inf")}, "inf, needs"),
     ],

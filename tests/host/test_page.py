@@ -65,7 +65,7 @@ def test_node_shows_what_ran(page, node_type):
 
 
 def test_status_can_be_seen(page):
-    texts = page.get_by_text(re.compile(r"flash 8/8 calls|flash \u2192 flash 100 %"))
+    texts = page.get_by_text(re.compile(r"flash 8/8 calls|flash \u2192 flash 100\s%"))
 
     assert any(text.is_visible() for text in texts.all())
 

@@ -40,7 +40,7 @@ def test_panel_changes_during_a_run_and_survives_a_reload(server, open_page, des
     wait_for(page, low, ".state", "finished")
     for node in (high, low):
         steps = re.findall(
-            rf"^{node} .*running(step \d+ of {STEPS // 2})",
+            rf"^{node} .*running(step \d+ of 0\u2013{STEPS // 2 - 1})",
             "\n".join(page.evaluate("window.states")),
             re.M,
         )
@@ -86,7 +86,7 @@ def test_both_experts_side_by_side(server, open_page, design, palette):
     )
 
     wait_for(page, "3", ".headline", "flash 50 %, cuDNN 50 %, math <1 %")
-    wait_for(page, "6", ".state", "step 4 of 10")
+    wait_for(page, "6", ".state", "step 3 of 0\u20139")
     wait_for(page, "2", ".warning", "1 fell back")
     assert page.evaluate("document.querySelectorAll('.wanattn:not(.line) svg.cells').length") == 4
     page.wait_for_selector(f".wanattn[data-tone={palette}]")

@@ -17,13 +17,18 @@ COLUMNS = (
 FACES = {
     "WanAttnBackend": ("Attention Backend", ["model", "backend", "on_refusal"], ["MODEL"]),
     "WanAttnRule": (
-        "Attention Rule",
+        "Attention Backend Rule",
         ["role", "blocks", "steps", "backend"],
+        ["WANATTN_RULES"],
+    ),
+    "WanAttnSchedule": (
+        "Attention Schedule",
+        ["first", "last", "approximate", "exact"],
         ["WANATTN_RULES"],
     ),
     "WanAttnDiagnostics": ("Attention Diagnostics", ["model"], ["MODEL"]),
     "WanAttnReport": (
-        "Attention Report",
+        "Attention Run Report",
         ["model", "after", "filename_prefix"],
         ["COMFY_MATCHTYPE_V3", "STRING", "IMAGE"],
     ),

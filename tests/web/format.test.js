@@ -60,7 +60,7 @@ test("a fallback of auto fell back, any other asked for something else", () => {
 });
 
 test("progress counts steps of a run under way and of a finished one", () => {
-  assert.equal(format.progress(complete(fixture("running"))), "step 4 of 10 · 640 calls · 20.6 s");
+  assert.equal(format.progress(complete(fixture("running"))), "step 3 of 0–9 · 640 calls · 20.6 s");
   assert.equal(format.progress(complete(fixture("small"))), "2 steps · 16 calls · 0.78 s · node 12:7");
   assert.equal(format.progress(payload({})), "");
 });
@@ -92,4 +92,26 @@ test("the steps are summed up by median and longest", () => {
   assert.equal(format.stepsSentence([1, 4, 2]), "median 2 s, longest 4 s at step 1");
   assert.equal(format.stepsSentence([3, 1]), "median 2 s, longest 3 s at step 0");
   assert.equal(format.stepsSentence([]), "no step yet");
+});
+
+test("inside the first forward the calls know better than the clock", () => {
+  const first = complete(fixture("first_forward"));
+  assert.equal(format.progress(first), "step 0 of 0–3 · 12 calls · 0.463 s");
+  assert.equal(format.stepsSentence([0], "under way"), "step 0 under way");
+  assert.equal(format.stepsSentence([1, 4, 0.1], "under way"), "step 2 under way · median 2.5 s, longest 4 s at step 1");
+});
+
+test("a failure says where and why, and what to change", () => {
+  assert.deepEqual(format.failureOf(complete(fixture("failed"))), {
+    told: "stopped at step 2, block 0: cuDNN does not exist on cpu",
+    advice: "Set on_refusal to 'next best', or choose another backend.",
+  });
+  assert.deepEqual(format.failureOf(complete({ failure: { sentence: "out of memory" } })), { told: "stopped: out of memory", advice: "" });
+  assert.deepEqual(format.failureOf(complete({})), { told: "", advice: "" });
+});
+
+test("a gain is told where it was measured, and only then", () => {
+  assert.equal(format.gainSentence(complete(fixture("shared"))), "attention 1.7x, whole run 1.5x as fast as ComfyUI's default, measured at the first call");
+  assert.equal(format.gainSentence(complete({ gain: { attention: null, run: null, against: "x", how: "" } })), "");
+  assert.equal(format.gainSentence(complete({})), "");
 });

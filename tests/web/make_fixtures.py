@@ -266,7 +266,59 @@ def lying():
 
 
 def idle():
-    return payload([], [], [], state="idle", runs=[])
+    expected = [
+        {"role": "self", "heads": 40, "q_len": 32760, "kv_len": 32760, "requested": "auto"},
+        {"role": "text", "heads": 40, "q_len": 32760, "kv_len": 512, "requested": "auto"},
+    ]
+    decided = [
+        {**expected[0], "active": "cudnn", "reason": "measured on this card", "math_gib": 80.0},
+        {**expected[1], "active": "flash", "reason": "measured on this card", "math_gib": 1.25},
+    ]
+    return payload([], [], [], state="idle", runs=[], forecast=decided)
+
+
+def failed():
+    """`stop` on a CPU: the first call of the third step was refused."""
+    rows = [row("self", (320, 320), "cudnn", "flash", 8, heads=2, dtype="float32", device="cpu")]
+    failure = {
+        "sentence": "cuDNN does not exist on cpu",
+        "advice": "Set on_refusal to 'next best', or choose another backend.",
+        "step": 2,
+        "block": 0,
+    }
+    made = payload(rows, [], [0.41, 0.37, 0.01], environment=LAPTOP, state="failed", steps=4)
+    return {**made, "failure": failure}
+
+
+def first_forward():
+    """Inside the first forward: the host counts its seconds when it ends, its calls are timed already."""
+    rows = [row("self", SELF, "auto", "cudnn", 12, 38.6)]
+    made = payload(rows, [], [0.0], steps=4, state="running")
+    made["runs"][0]["seconds"] = 0.0098
+    return made
+
+
+def shared():
+    """A finished run with all that makes it worth showing to others."""
+    return {
+        **expert(),
+        "gain": {
+            "attention": 1.7,
+            "run": 1.5,
+            "against": "ComfyUI's default",
+            "how": "measured at the first call",
+        },
+        "model": {
+            "class": "WAN21",
+            "wan": True,
+            "file": "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors",
+            "expert": "high noise",
+        },
+        "video": {"width": 832, "height": 480, "frames": 81},
+        "date": "2026-11-25 18:40",
+        "files": [f"wanattn/high_noise_00001.{end}" for end in ("json", "csv", "html")],
+        "workflow": "8f0c3a52-6a53-4b0e-9d3b-2f4d5f0e1a11",
+    }
 
 
 def main():
@@ -278,6 +330,9 @@ def main():
         "hostile": hostile(),
         "lying": lying(),
         "idle": idle(),
+        "failed": failed(),
+        "first_forward": first_forward(),
+        "shared": shared(),
     }
     for name, each in made.items():
         text = json.dumps(each, separators=(",", ":")) if name == "large" else json.dumps(each)

@@ -1,5 +1,6 @@
 // @ts-check
 import { element, setText } from "./dom.js";
+import { word } from "./words.js";
 
 /**
  * @template Payload
@@ -14,7 +15,7 @@ export function createButtons(latest, toMarkdown, saveHtml) {
 
   /** @param {string} label @param {string} done @param {(payload: Payload) => Promise<void>} act */
   function add(label, done, act) {
-    const button = /** @type {HTMLButtonElement} */ (element("button", "", label));
+    const button = /** @type {HTMLButtonElement} */ (element("button", "", word(label)));
     button.type = "button";
     button.addEventListener("click", async () => {
       const payload = latest();

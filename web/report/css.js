@@ -12,10 +12,10 @@ export const CSS = `
   --w-cudnn: #4b9be8; --w-flash: #f2b632; --w-efficient: #1fa884; --w-math: #e8563a;
   --w-other0: #a3adba; --w-other1: #d08bd6; --w-other2: #e9e5a0;
   --w-0: #3b4f81; --w-1: #4f6590; --w-2: #6d7d93; --w-3: #8f9590; --w-4: #b5ae83; --w-5: #dac96a; --w-6: #ffe957;
-  box-sizing: border-box; contain: size layout; height: 100%; min-height: 220px; padding: 10px 12px; overflow: auto; overscroll-behavior: contain;
+  box-sizing: border-box; contain: strict; height: 100%; min-height: 220px; padding: 10px 12px; overflow: auto; overscroll-behavior: contain;
   color: var(--w-text); background: var(--w-back); border-radius: 8px;
   font: 12px/1.45 Inter, system-ui, sans-serif; font-variant-numeric: tabular-nums; text-align: start; cursor: default;
-  user-select: text; -webkit-user-select: text; scrollbar-width: thin;
+  user-select: text; -webkit-user-select: text; scrollbar-width: thin; scrollbar-gutter: stable; scrollbar-color: var(--w-dim) var(--w-soft);
 }
 .wanattn[data-tone="light"] {
   --w-text: var(--input-text, #1f2329); --w-back: var(--comfy-menu-bg, #f6f7f9);
@@ -30,8 +30,9 @@ export const CSS = `
 .wanattn .dim { color: var(--w-dim); }
 .wanattn .warning, .wanattn .fallbacks { color: var(--w-warn); }
 .wanattn .alarm { color: var(--w-alarm); font-weight: 600; }
-.wanattn .fine { color: var(--w-good); }
-.wanattn p:empty { display: none; }
+.wanattn .failure { color: var(--w-alarm); font-weight: 600; }
+.wanattn .fine, .wanattn .gain { color: var(--w-good); }
+.wanattn p:empty, .wanattn .headline:empty { display: none; }
 .wanattn :focus-visible { outline: 2px solid var(--w-text); outline-offset: 2px; }
 .wanattn header > *, .wanattn .machine, .wanattn .unseen, .wanattn .facts { overflow-wrap: anywhere; }
 
@@ -83,8 +84,8 @@ export const CSS = `
 .wanattn .words { max-height: 120px; overflow: auto; margin-top: 3px; padding-left: 8px; border-left: 2px solid var(--w-line); }
 
 .wanattn .facts {
-  position: sticky; bottom: -10px; z-index: 1; display: flex; flex-wrap: wrap; align-content: start; gap: 0 12px; min-height: calc(2.9em + 10px);
-  margin-top: 6px; padding: 5px 8px; background: color-mix(in srgb, var(--w-text) 9%, var(--w-back)); border-radius: 5px;
+  display: flex; flex-wrap: wrap; align-content: start; gap: 0 12px; min-height: calc(1.45em + 10px); max-height: 8em; overflow: auto;
+  padding: 5px 8px; background: color-mix(in srgb, var(--w-text) 9%, var(--w-back)); border-radius: 5px;
 }
 .wanattn .facts .place { font-weight: 600; }
 .wanattn .facts span { max-width: 100%; }
@@ -105,7 +106,15 @@ export const CSS = `
 .wanattn .reasons li::before { content: "– "; }
 .wanattn .machine, .wanattn .unseen { margin-top: 10px; } .wanattn .machine + .unseen { margin-top: 2px; }
 
-.wanattn footer { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; margin-top: 10px; }
+.wanattn .plan { margin-bottom: 4px; }
+.wanattn .advice:not(:empty)::before { content: "→ "; }
+.wanattn .forecast caption { text-align: start; }
+
+.wanattn .foot {
+  position: sticky; bottom: -10px; z-index: 2; margin: 10px -2px -10px; padding: 6px 2px 8px; background: var(--w-back);
+}
+.wanattn footer { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; margin-top: 6px; }
+.wanattn.bench footer { margin-top: 10px; }
 .wanattn button { font: inherit; color: inherit; background: var(--w-soft); border: 1px solid var(--w-line); border-radius: 6px; padding: 3px 10px; cursor: pointer; }
 .wanattn button:hover { background: var(--w-line); }
 .wanattn .why { padding: 0 5px; border-radius: 4px; font-size: 11px; line-height: 1.35; }
@@ -130,14 +139,36 @@ export const CSS = `
 .wanattn .rest { margin-top: 10px; overflow-wrap: anywhere; }
 .wanattn .rest li::before { content: "– "; }
 
-.wanattn.line { contain: size layout; min-height: 24px; display: flex; align-items: center; gap: 6px; padding: 2px 8px; overflow: hidden; white-space: nowrap; }
-.wanattn.line b, .wanattn.line .warning { overflow: hidden; text-overflow: ellipsis; font-weight: 600; }
+.wanattn.line { min-height: 24px; padding: 4px 8px; }
+.wanattn.line .now { display: flex; align-items: baseline; gap: 6px; }
+.wanattn.line b, .wanattn.line .warning { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; font-weight: 600; }
 .wanattn.line .warning { flex: none; max-width: 50%; }
+.wanattn.line p, .wanattn.line li { overflow-wrap: anywhere; }
 
 .wanattn.text { min-height: 120px; }
-.wanattn.text pre { margin: 0; font: 11px/1.45 ui-monospace, monospace; }
+.wanattn.text pre { margin: 0; font: 11px/1.45 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
+.wanattn.text .files { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: center; margin-top: 6px; }
+.wanattn.text { container-type: size; }
+@container (max-width: 520px) { .wanattn.text :is(th, td):nth-child(8):not([colspan]) { display: none; } }
+.wanattn.text details { margin-top: 8px; }
+.wanattn a { color: inherit; overflow-wrap: anywhere; }
+
+.wanattn.overview { border-radius: 0; }
+.wanattn .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); gap: 14px; align-items: start; }
+.wanattn .card > .wanattn { height: 460px; resize: vertical; border: 1px solid var(--w-line); }
+.wanattn .card.line > .wanattn { contain: content; height: auto; min-height: 0; resize: none; }
 
 .wanattn.page { contain: none; height: auto; min-height: 100vh; border-radius: 0; padding: 24px max(16px, calc(50% - 480px)); font-size: 14px; }
 .wanattn.page .headline { font-size: 22px; }
-.wanattn.page .facts { bottom: 0; }
+.wanattn.page .foot { bottom: 0; }
+.wanattn .shot { display: block; max-width: 100%; margin-top: 8px; border-radius: 4px; }
+@media print {
+  .wanattn.page {
+    --input-text: #1f2329; --comfy-menu-bg: #fff; --w-warn: #8a4b00; --w-alarm: #b3200a; --w-good: #00694c; --w-text: #1f2329; --w-back: #fff;
+    min-height: 0; padding: 0; background: #fff; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  .wanattn.page .foot, .wanattn.page .choice, .wanattn.page .why { display: none; }
+  .wanattn.page .reasons[hidden] { display: table-row !important; }
+  .wanattn.page .grid, .wanattn.page .steps, .wanattn.page tr { break-inside: avoid; }
+  .wanattn.page .scroll { overflow: visible; }
+}
 `;

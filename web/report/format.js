@@ -4,7 +4,8 @@
 /** @typedef {import("./payload.js").Run} Run */
 /** @typedef {import("./payload.js").Fallback} Fallback */
 
-import { newestRun } from "./payload.js";
+import { newestRun, secondsOf } from "./payload.js";
+import { word } from "./words.js";
 
 const LONGEST_TEXT = 400;
 const LONGEST_NAME = 60;
@@ -64,6 +65,11 @@ export function plural(amount, noun) {
   return `${count(amount)} ${noun}${amount === 1 ? "" : "s"}`;
 }
 
+/** An amount in the user's language; only English tells one from many. @param {number} amount @param {"step" | "call"} noun */
+function many(amount, noun) {
+  return amount === 1 ? plural(amount, noun) : word(`{0} ${noun}s`, count(amount));
+}
+
 /** @param {string} requested */
 function requestedNames(requested) {
   return requested ? requested.split(", ").map(backendName).join(", ") : "host";
@@ -76,26 +82,31 @@ export function shares(payload) {
 
 /** @param {Payload} payload */
 export function headline(payload) {
-  if (!payload.calls) return payload.state === "running" ? "waiting for the first attention call" : "no attention call yet";
+  if (!payload.calls) return word(NOTHING.get(payload.state) ?? "no attention call yet");
   const all = shares(payload);
   const said = all.slice(0, HEADLINE_BACKENDS).map(([name, calls]) => `${backendName(name)} ${percent(calls, payload.calls)}`);
   const rest = all.length > HEADLINE_BACKENDS ? ` and ${all.length - HEADLINE_BACKENDS} more` : "";
   return `${requestedNames(payload.requested)} → ${said.join(", ")}${rest}`;
 }
 
+const NOTHING = new Map([
+  ["running", "waiting for the first attention call"],
+  ["failed", "stopped before the first attention call"],
+]);
 const STATES = new Map([
   ["running", ["●", "running"]],
   ["finished", ["✓", "finished"]],
   ["interrupted", ["■", "interrupted"]],
   ["failed", ["✕", "failed"]],
   ["idle", ["○", "no run yet"]],
+  ["bypassed", ["⦸", "bypassed"]],
   ["reloaded", ["◌", "was running when the page was reloaded"]],
 ]);
 
 /** @param {{state: string}} payload @returns {{sign: string, word: string}} */
 export function state(payload) {
-  const [sign, word] = STATES.get(payload.state) ?? ["○", label(payload.state)];
-  return { sign, word };
+  const [sign, name] = STATES.get(payload.state) ?? ["○", label(payload.state)];
+  return { sign, word: word(name) };
 }
 
 /** What the run has done so far. @param {Payload} payload */
@@ -103,10 +114,11 @@ export function progress(payload) {
   const run = newestRun(payload);
   if (!run) return "";
   const done = run.step_seconds.length;
-  const steps = payload.state === "running" && run.steps ? `step ${count(done)} of ${count(run.steps)}` : plural(done, "step");
-  const parts = [steps, plural(payload.calls, "call"), `${figure(run.seconds)} s`];
-  if (payload.runs.length > 1) parts.unshift(`run ${payload.runs.length}`);
-  if (payload.node?.includes(":")) parts.push(`node ${label(payload.node)}`);
+  const underWay = payload.state === "running" && run.steps > 0;
+  const steps = underWay ? word("step {0} of 0–{1}", count(Math.max(0, done - 1)), count(run.steps - 1)) : many(done, "step");
+  const parts = [steps, many(payload.calls, "call"), word("{0} s", figure(secondsOf(payload)))];
+  if (payload.runs.length > 1) parts.unshift(word("run {0}", payload.runs.length));
+  if (payload.node?.includes(":")) parts.push(word("node {0}", label(payload.node)));
   return parts.join(" · ");
 }
 
@@ -153,14 +165,38 @@ export function environmentLine(payload) {
   return known.map(([name, label]) => `${label}${plain(facts[name])}${name === "memory_gib" ? " GiB" : ""}`).join(" · ");
 }
 
+/** Which model made which video when, as far as it is known. @param {Payload} payload */
+export function about({ model, video, date }) {
+  const size = video ? `${count(video.width)}×${count(video.height)}, ${plural(video.frames, "frame")}` : "";
+  return [plain(model.file), plain(model.expert), size, plain(date)].filter(Boolean).join(" · ");
+}
+
 /** @param {Run | null} run */
 export function peak(run) {
   return run?.peak_gib == null ? "" : `peak ${figure(run.peak_gib)} GiB`;
 }
 
-/** @param {number[]} seconds of each step */
-export function stepsSentence(seconds) {
+/** What ended a run, where it ended, and what to change. @param {Payload} payload @returns {{told: string, advice: string}} */
+export function failureOf(payload) {
+  const { failure } = payload;
+  if (!failure) return { told: "", advice: "" };
+  const where = [failure.step == null ? "" : word("step {0}", failure.step), failure.block == null ? "" : word("block {0}", failure.block)].filter(Boolean).join(", ");
+  const told = where ? word("stopped at {0}: {1}", where, plain(failure.sentence)) : word("stopped: {0}", plain(failure.sentence));
+  return { told, advice: plain(failure.advice) };
+}
+
+/** What the choice gains, where it was measured. @param {Payload} payload */
+export function gainSentence({ gain }) {
+  const times = (/** @type {string} */ what, /** @type {number | null | undefined} */ factor) =>
+    factor ? word(what, figure(factor)) : "";
+  const said = gain ? [times("attention {0}x", gain.attention), times("whole run {0}x", gain.run)].filter(Boolean).join(", ") : "";
+  return gain && said ? `${word("{0} as fast as {1}", said, plain(gain.against))}${gain.how ? `, ${plain(gain.how)}` : ""}` : "";
+}
+
+/** @param {number[]} seconds of each step @param {string} last what to say of the last step where it is not done: "under way", "not finished" @returns {string} */
+export function stepsSentence(seconds, last = "") {
   if (!seconds.length) return "no step yet";
+  if (last) return [`step ${seconds.length - 1} ${last}`, seconds.length > 1 ? stepsSentence(seconds.slice(0, -1)) : ""].filter(Boolean).join(" · ");
   const sorted = [...seconds].sort((left, right) => left - right);
   const median = (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.floor(sorted.length / 2)]) / 2;
   const longest = sorted[sorted.length - 1];

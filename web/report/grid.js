@@ -10,6 +10,7 @@ import { element, setItems, setText, shape } from "./dom.js";
 import { figure, label, plural } from "./format.js";
 import { CELL, gridPaths, swatch } from "./patterns.js";
 import { isFallback } from "./payload.js";
+import { word } from "./words.js";
 
 const HEIGHT = 100;
 const TALLEST_CELL = 12;
@@ -59,7 +60,7 @@ export function createGrid(tell) {
   const picture = /** @type {SVGElement} */ (shape("svg", { class: "cells", tabindex: 0, preserveAspectRatio: "none", role: "application", "aria-roledescription": "grid of calls" }));
   const paths = shape("g");
   const box = shape("rect", { class: "cursor", width: CELL, height: CELL, visibility: "hidden" });
-  const button = /** @type {HTMLButtonElement} */ (element("button", "why", "as text"));
+  const button = /** @type {HTMLButtonElement} */ (element("button", "why", word("as text")));
   const words = element("ul", "words dim");
   /** @type {{payload: Payload, grid: Grid} | null} */
   let shown = null;

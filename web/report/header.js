@@ -3,42 +3,54 @@
 
 import { looks as looksOf } from "./cells.js";
 import { element, setItems, setText, shape } from "./dom.js";
-import { contradiction, fallbackSentence, headline, plural, progress, shares, state } from "./format.js";
+import { about, contradiction, failureOf, fallbackSentence, gainSentence, headline, plural, progress, shares, state } from "./format.js";
+import { word } from "./words.js";
 
 const MOST_FALLBACKS = 4;
+const ENDED_BADLY = new Set(["failed", "interrupted"]);
 
 /** What a glance should tell: state, requested and active, and what fell back. */
 export function createHead() {
   const root = element("header");
   const line = element("div", "state");
   const sign = element("span", "sign");
-  const word = element("b");
+  const name = element("b");
   const done = element("span", "dim");
   const title = element("div", "headline");
   const bar = shape("svg", { class: "share", viewBox: "0 0 100 1", preserveAspectRatio: "none", "aria-hidden": "true" });
+  const subject = element("p", "dim");
+  const failure = element("p", "failure");
+  const advice = element("p", "advice");
   const alarm = element("p", "alarm");
   const fallbacks = element("ul", "fallbacks");
+  const gain = element("p", "gain");
   const fine = element("p", "fine");
 
   sign.setAttribute("aria-hidden", "true");
   title.setAttribute("role", "heading");
   title.setAttribute("aria-level", "3");
-  line.append(sign, word, done);
-  root.append(line, title, bar, alarm, fallbacks, fine);
+  line.append(sign, name, done);
+  root.append(line, subject, failure, advice, title, bar, gain, alarm, fallbacks, fine);
 
   /** @param {Payload} payload */
   function update(payload) {
     const now = state(payload);
+    const { told, advice: help } = failureOf(payload);
     root.dataset.state = payload.state;
     setText(sign, now.sign);
-    setText(word, now.word);
+    setText(name, now.word);
     setText(done, progress(payload));
-    setText(title, headline(payload));
+    setText(title, payload.state === "idle" || (told && !payload.calls) ? "" : headline(payload));
     drawShares(bar, payload);
+    setText(subject, about(payload));
+    setText(failure, told && `✕ ${told}`);
+    setText(advice, help);
+    setText(gain, gainSentence(payload));
     setText(alarm, contradiction(payload) && `✕ ${contradiction(payload)}`);
     setItems(fallbacks, warnings(payload));
-    const good = payload.calls > 0 && !payload.fallbacks.length && !contradiction(payload);
-    setText(fine, good ? "✓ no call fell back" : "");
+    const ended = ENDED_BADLY.has(payload.state) || payload.failure;
+    const good = payload.calls > 0 && !ended && !payload.fallbacks.length && !contradiction(payload);
+    setText(fine, good ? `✓ ${word("no call fell back")}` : "");
   }
 
   return { element: root, update };

@@ -5,29 +5,30 @@
 import { element, setText } from "./dom.js";
 import { backendName, shares } from "./format.js";
 import { swatch } from "./patterns.js";
+import { word } from "./words.js";
 
 /** @type {[Colour, string][]} */
 const COLOURS = [["backend", "backend"], ["time", "time"], ["tflops", "TFLOP/s"]];
 let panels = 0;
 
-/** The legend, and the choice of what the colours stand for. @param {() => void} changed */
-export function createKey(changed) {
+/** The legend, and the choice of what the colours stand for. @param {() => void} changed @param {Colour} [first] */
+export function createKey(changed, first = "backend") {
   const root = element("div", "key");
   const legend = element("div", "legend");
   const choice = element("fieldset", "choice");
   const group = `wanattn-colour-${(panels += 1)}`;
   /** @type {Colour} */
-  let colour = "backend";
+  let colour = first;
   let written = "";
 
-  choice.append(element("legend", "", "colour"));
+  choice.append(element("legend", "", word("colour")));
   for (const [value, label] of COLOURS) {
     const radio = /** @type {HTMLInputElement} */ (element("input"));
     const wrap = element("label");
     Object.assign(radio, { type: "radio", name: group, value, checked: value === colour });
     radio.addEventListener("change", () => ((colour = value), changed()));
     radio.addEventListener("keydown", (event) => event.stopPropagation()); // arrows choose here, and move no node
-    wrap.append(radio, element("span", "", label));
+    wrap.append(radio, element("span", "", word(label)));
     choice.append(wrap);
   }
   root.append(legend, choice);

@@ -2,7 +2,10 @@
 /** @typedef {import("./payload.js").Payload} Payload */
 /** @typedef {import("./payload.js").Row} Row */
 
-import { backendName, contradiction, count, environmentLine, fallbackSentence, figure, headline, kind, label, peak, percent, plain, progress, shape, state } from "./format.js";
+import {
+  about, backendName, contradiction, count, environmentLine, failureOf, fallbackSentence, figure, gainSentence, headline, kind, label,
+  peak, percent, plain, progress, shape, state,
+} from "./format.js";
 import { newestRun, shareOfTime } from "./payload.js";
 
 const COLUMNS = ["role", "shape", "kind", "calls", "requested", "active", "evidence", "ms", "TFLOP/s", "share of time", "reasons"];
@@ -30,6 +33,11 @@ export function toMarkdown(payload) {
   const sentences = [...payload.coverage.map((text) => `not seen: ${plain(text)}`), ...payload.notes.map(plain)];
   return [
     `**${escaped(headline(payload))}**`,
+    "",
+    escaped(about(payload)),
+    "",
+    failureOf(payload).told && `**${escaped(failureOf(payload).told)}** ${escaped(failureOf(payload).advice)}`,
+    escaped(gainSentence(payload)),
     "",
     escaped([state(payload).word, progress(payload)].filter(Boolean).join(" · ")),
     "",

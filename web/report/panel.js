@@ -1,80 +1,62 @@
 // @ts-check
 /** @typedef {import("./payload.js").Payload} Payload */
-/** @typedef {import("./cells.js").Fact} Fact */
-/** @typedef {import("./grid.js").Colour} Colour */
+/** @typedef {import("./payload.js").Forecast} Forecast */
+/** @typedef {{plan: string, forecast: Forecast[]}} Idle what a node will do, and the calls that it will meet */
+/** @typedef {{saveHtml?: (payload: Payload) => Promise<void>, colour?: import("./grid.js").Colour}} Options without saveHtml
+ *  there is no such button; `colour` is what the cells' colours stand for at first */
 
-import { createButtons } from "./buttons.js";
-import { looks as looksOf } from "./cells.js";
-import { element, setItems, setText } from "./dom.js";
-import { environmentLine, peak, plain } from "./format.js";
-import { createGrid } from "./grid.js";
+import { createBody } from "./body.js";
+import { element, setText } from "./dom.js";
+import { createForecast } from "./forecast.js";
 import { createHead } from "./header.js";
-import { createKey } from "./legend.js";
-import { toMarkdown } from "./markdown.js";
-import { complete, newestRun, planned } from "./payload.js";
+import { complete } from "./payload.js";
 import { installStyle, watchTone } from "./style.js";
-import { createSteps } from "./steps.js";
-import { createTable } from "./table.js";
 import { createUpdater } from "./updater.js";
 
-const HINT = "Point at a cell, or focus a grid and use the arrow keys, to see that call.";
-
 /**
- * The live view of one payload.
- * @param {{saveHtml?: (payload: Payload) => Promise<void>}} [options] without saveHtml there is no such button
- * @returns {{element: HTMLElement, update: (payload: any) => void, dispose: () => void}}
+ * The live view of one payload. Before a run it is a few lines, so that a hundred of them weigh little.
+ * @param {Options} [options]
+ * @returns {{element: HTMLElement, update: (payload: any) => void, describe: (told: Idle) => void, dispose: () => void}}
  */
-export function createPanel({ saveHtml } = {}) {
+export function createPanel(options = {}) {
   const root = element("div", "wanattn");
   const head = createHead();
-  const key = createKey(() => drawGrids());
-  const facts = element("output", "facts");
-  const tell = (/** @type {Fact[] | null} */ told) => showFacts(facts, told);
-  const grids = element("div", "grids");
-  /** @type {Map<string, ReturnType<typeof createGrid>>} */
-  const views = new Map();
-  const table = createTable();
-  const steps = createSteps(tell);
-  const machine = element("p", "machine dim");
-  const unseen = element("ul", "unseen dim");
-  const buttons = createButtons(() => updater.latest(), toMarkdown, saveHtml);
-  /** The last payload that came with a grid: its cells point into its own rows. @type {Payload | null} */
-  let picture = null;
+  const plan = element("p", "plan");
+  const forecast = createForecast();
+  /** @type {ReturnType<typeof createBody> | null} */
+  let body = null;
+  /** @type {Idle} */
+  let idle = { plan: "", forecast: [] };
 
   installStyle();
-  root.append(head.element, key.element, grids, facts, table.element, steps.element, machine, unseen, buttons);
+  root.append(head.element, plan, forecast.element);
   const stopWatching = watchTone(root);
   const updater = createUpdater(root, draw);
-  tell(null);
-
-  function drawGrids() {
-    if (!picture) return;
-    const shown = (picture.grid ?? []).filter((grid) => grid.row.length > 0).map((grid) => planned(/** @type {Payload} */ (picture), grid));
-    const looks = looksOf(picture);
-    for (const [name, view] of views) {
-      if (!shown.some((grid) => nameOf(grid) === name)) (view.element.remove(), views.delete(name));
-    }
-    let framed = false;
-    for (const grid of shown) {
-      const view = views.get(nameOf(grid)) ?? createGrid(tell);
-      if (!views.has(nameOf(grid))) grids.append(view.element);
-      views.set(nameOf(grid), view);
-      framed = view.update(picture, grid, key.colour(), looks) || framed;
-    }
-    key.update(picture, looks, { visible: shown.length > 0, framed });
-    facts.hidden = shown.length === 0;
-  }
+  updater.update(complete(null));
 
   /** @param {Payload} payload */
   function draw(payload) {
-    if (payload.grid || payload.calls === 0) picture = payload;
+    const waiting = payload.state === "idle";
     head.update(payload);
-    drawGrids();
-    table.update(payload, looksOf(payload));
-    steps.update(newestRun(payload));
-    setText(machine, [peak(newestRun(payload)), environmentLine(payload)].filter(Boolean).join(" · "));
-    setItems(unseen, [...payload.coverage.map((text) => `not seen by the hook: ${plain(text)}`), ...payload.notes.map(plain)]);
-    buttons.hidden = payload.calls === 0;
+    setText(plan, waiting ? idle.plan : "");
+    forecast.update(waiting ? (payload.forecast?.length ? payload.forecast : idle.forecast) : []); // the host knows more than the page
+    if (waiting || payload.state === "bypassed") return empty();
+    if (!body) {
+      body = createBody(() => updater.latest(), options);
+      root.append(...body.elements);
+    }
+    body.update(payload);
+  }
+
+  function empty() {
+    body?.elements.forEach((each) => each.remove());
+    body = null;
+  }
+
+  /** @param {Idle} told */
+  function describe(told) {
+    idle = told;
+    updater.update(updater.latest() ?? complete(null));
   }
 
   function dispose() {
@@ -82,17 +64,5 @@ export function createPanel({ saveHtml } = {}) {
     updater.dispose();
   }
 
-  return { element: root, update: (payload) => updater.update(complete(payload)), dispose };
-}
-
-/** @param {{role: string, run: number}} grid */
-function nameOf(grid) {
-  return `${grid.role} ${grid.run}`;
-}
-
-/** @param {Element} target @param {Fact[] | null} facts */
-function showFacts(target, facts) {
-  const told = facts ?? [{ text: HINT, kind: "dim" }];
-  if (target.textContent === told.map(({ text }) => text).join("")) return;
-  target.replaceChildren(...told.map(({ text, kind }) => element("span", kind, text)));
+  return { element: root, update: (payload) => updater.update(complete(payload)), describe, dispose };
 }

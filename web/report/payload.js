@@ -8,9 +8,16 @@
  *   mismatch: boolean, operators: string[], kernels: string[]}} Row
  * @typedef {{role: string, run: number, blocks: number, steps: number, row: number[][], ms: (number | null)[][]}} Grid
  * @typedef {{requested: string, active: string, reason: string, calls: number}} Fallback
+ * @typedef {{sentence: string, advice?: string, step?: number | null, block?: number | null}} Failure what ended the run
+ * @typedef {{attention: number | null, run: number | null, against: string, how: string}} Gain times faster than `against`
+ * @typedef {{role: string, heads: number, q_len: number, kv_len: number, requested?: string, active?: string, reason?: string,
+ *   math_gib?: number | null}} Forecast of a kind of call, before the run
+ * @typedef {{width: number, height: number, frames: number}} Video
  * @typedef {{schema: number, node: string | null, state: string, environment: Record<string, string | number | null>,
  *   model: Record<string, unknown>, requested: string, totals: Record<string, number>, calls: number, dropped: number,
- *   mismatches: number, fallbacks: Fallback[], runs: Run[], rows: Row[], grid: Grid[] | null, coverage: string[], notes: string[]}} Payload
+ *   mismatches: number, fallbacks: Fallback[], runs: Run[], rows: Row[], grid: Grid[] | null, coverage: string[], notes: string[],
+ *   failure?: Failure | null, gain?: Gain | null, forecast?: Forecast[], files?: string[], workflow?: string, date?: string,
+ *   video?: Video | null}} Payload those with a question mark came later: an older report has none
  */
 
 export const SCHEMA = 1;
@@ -58,10 +65,18 @@ export function isFallback(payload, row) {
   );
 }
 
+/** How long the job's runs took so far. The host counts a forward when it ends, so that the first one's calls may know better.
+ * @param {Payload} payload */
+export function secondsOf(payload) {
+  const counted = payload.runs.reduce((sum, run) => sum + (run.seconds ?? 0), 0);
+  const timed = payload.rows.reduce((sum, row) => sum + (row.milliseconds_total ?? 0), 0) / 1000;
+  return Math.max(counted, timed);
+}
+
 /** What a row's calls took of all the time that the model's forwards took, or null where nothing was timed.
  * @param {Payload} payload @param {Row} row */
 export function shareOfTime(payload, row) {
-  const seconds = payload.runs.reduce((sum, run) => sum + (run.seconds ?? 0), 0);
+  const seconds = secondsOf(payload);
   if (row.milliseconds_total == null || seconds <= 0) return null;
   return row.milliseconds_total / 1000 / seconds;
 }

@@ -5,8 +5,10 @@
 import { addCursor } from "./cursor.js";
 import { element, setText, shape } from "./dom.js";
 import { figure, stepsSentence } from "./format.js";
+import { word } from "./words.js";
 
 const HEIGHT = 36;
+const UNFINISHED = new Map([["running", "under way"], ["failed", "not finished"], ["interrupted", "not finished"]]);
 const BAR = 10;
 const WIDEST_BAR = 28;
 
@@ -21,7 +23,7 @@ export function createSteps(tell) {
   /** @type {number[]} */
   let seconds = [];
 
-  label.append(element("b", "", "seconds a step"), sentence);
+  label.append(element("b", "", word("seconds a step")), sentence);
   picture.append(bars, cursor);
   picture.style.height = `${HEIGHT}px`;
   root.append(label, picture);
@@ -37,14 +39,15 @@ export function createSteps(tell) {
     },
   });
 
-  /** @param {Run | null} run */
-  function update(run) {
+  /** @param {Run | null} run @param {string} state of the job */
+  function update(run, state) {
     seconds = run?.step_seconds ?? [];
     root.hidden = seconds.length === 0;
     if (root.hidden) return;
     const longest = Math.max(...seconds);
-    setText(sentence, stepsSentence(seconds));
-    picture.setAttribute("aria-label", `seconds a step, ${seconds.length} steps: ${stepsSentence(seconds)}`);
+    const told = stepsSentence(seconds, UNFINISHED.get(state));
+    setText(sentence, told);
+    picture.setAttribute("aria-label", `seconds a step, ${seconds.length} steps: ${told}`);
     const places = Math.max(seconds.length, run?.steps ?? 0);
     picture.setAttribute("viewBox", `0 0 ${seconds.length * BAR} ${HEIGHT}`);
     picture.style.width = `${(100 * seconds.length) / places}%`;

@@ -6,6 +6,7 @@ import { element, setItems, setText } from "./dom.js";
 import { backendName, count, figure, kind, label, percent, plain, plural, shape } from "./format.js";
 import { swatch } from "./patterns.js";
 import { isFallback, shareOfTime } from "./payload.js";
+import { word } from "./words.js";
 
 const MOST_ROWS = 100;
 const LONG = 40;
@@ -64,7 +65,7 @@ function head() {
   const made = element("thead");
   const line = element("tr");
   for (const name of COLUMNS) {
-    const cell = element("th", NUMBERS.has(name) ? "number" : "", name);
+    const cell = element("th", NUMBERS.has(name) ? "number" : "", word(name));
     cell.setAttribute("scope", "col");
     cell.title = MEANINGS.get(name) ?? "";
     line.append(cell);

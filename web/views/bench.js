@@ -30,7 +30,8 @@ export function completeBench(received) {
 export function measuredSoFar(bench) {
   const rows = bench.places.flatMap((place) => place.rows);
   const timed = rows.filter((row) => row.ms != null).length;
-  return rows.length ? `${timed} of ${plural(rows.length, "row")} measured` : "";
+  const more = bench.state === "running" && timed === rows.length ? ", rounds go on" : "";
+  return rows.length ? `${timed} of ${plural(rows.length, "row")} measured${more}` : "";
 }
 
 /** What stands above the bars: the answer's first sentence and the rest of it. @param {Bench} bench @returns {[string, string]} */

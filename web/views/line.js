@@ -1,39 +1,67 @@
 // @ts-check
 /** @typedef {import("../report/payload.js").Payload} Payload */
 
-import { element, setText } from "../report/dom.js";
-import { contradiction, count, fallbackSentence, headline, state } from "../report/format.js";
+import { element, setItems, setText } from "../report/dom.js";
+import { contradiction, count, failureOf, fallbackSentence, gainSentence, headline, state } from "../report/format.js";
 import { complete } from "../report/payload.js";
 import { installStyle, watchTone } from "../report/style.js";
+import { word } from "../report/words.js";
 import { createUpdater } from "../report/updater.js";
 
-/** The panel in one line. */
+/** The panel in a line or two; before a run, what the node will do. */
 export function createLine() {
   const root = element("div", "wanattn line");
+  const now = element("div", "now");
   const sign = element("span", "sign");
   const text = element("b");
   const warning = element("span", "warning");
+  const failure = element("p", "failure");
+  const more = element("p", "dim");
+  const list = element("ul", "dim");
+  /** @type {{plan: string, lines?: string[]}} */
+  let idle = { plan: "" };
 
   installStyle();
+  now.setAttribute("role", "status");
   sign.setAttribute("aria-hidden", "true");
-  root.append(sign, text, warning);
+  now.append(sign, text, warning);
+  root.append(now, failure, more, list);
   const stopWatching = watchTone(root);
 
   const updater = createUpdater(root, (/** @type {Payload} */ payload) => {
     const calls = payload.fallbacks.reduce((sum, fallback) => sum + fallback.calls, 0);
-    const sentences = payload.fallbacks.map((fallback) => fallbackSentence(fallback, payload.calls));
     const wrong = contradiction(payload);
+    const { told, advice } = failureOf(payload);
+    const waiting = payload.state === "idle";
     root.dataset.state = payload.state;
-    root.title = [headline(payload), wrong, ...sentences].filter(Boolean).join("\n");
+    root.title = titleOf(payload);
     setText(sign, state(payload).sign);
-    setText(text, headline(payload));
-    setText(warning, wrong ? `✕ ${wrong}` : calls ? `⚠ ${count(calls)} fell back` : "");
+    setText(text, waiting || payload.state === "bypassed" ? state(payload).word : headline(payload));
+    setText(warning, wrong ? `✕ ${wrong}` : calls ? `⚠ ${word("{0} fell back", count(calls))}` : "");
+    setText(failure, told);
+    setText(more, payload.state === "bypassed" ? word(BYPASSED) : waiting ? idle.plan : [advice, gainSentence(payload)].filter(Boolean).join(" · "));
+    setItems(list, waiting ? idle.lines ?? [] : []);
   });
+  updater.update(complete(null));
+
+  /** @param {{plan: string, lines?: string[]}} told */
+  function describe(told) {
+    idle = told;
+    updater.update(updater.latest() ?? complete(null));
+  }
 
   function dispose() {
     stopWatching();
     updater.dispose();
   }
 
-  return { element: root, update: (/** @type {any} */ payload) => updater.update(complete(payload)), dispose };
+  return { element: root, update: (/** @type {any} */ payload) => updater.update(complete(payload)), describe, dispose };
+}
+
+const BYPASSED = "ComfyUI's own attention runs, as if this node were not there";
+
+/** @param {Payload} payload */
+function titleOf(payload) {
+  const sentences = payload.fallbacks.map((fallback) => fallbackSentence(fallback, payload.calls));
+  return [headline(payload), contradiction(payload), ...sentences].filter(Boolean).join("\n");
 }

@@ -125,12 +125,18 @@ def test_rule_reads_as_a_line(rule, said):
 @pytest.mark.parametrize(
     ("blocks", "sentence"),
     [
-        ("45", "Attention Rule (any, blocks 45: flash): block 45, this model has blocks 0 to 39"),
+        (
+            "45",
+            "Attention Backend Rule (any, blocks 45: flash): block 45, this model has blocks 0 to 39",
+        ),
         (
             "38-45",
-            "Attention Rule (any, blocks 38-45: flash): block 45, this model has blocks 0 to 39",
+            "Attention Backend Rule (any, blocks 38-45: flash): block 45, this model has blocks 0 to 39",
         ),
-        ("40-", "Attention Rule (any, blocks 40-: flash): block 40, this model has blocks 0 to 39"),
+        (
+            "40-",
+            "Attention Backend Rule (any, blocks 40-: flash): block 40, this model has blocks 0 to 39",
+        ),
     ],
 )
 def test_block_that_the_model_has_not(blocks, sentence):

@@ -22,6 +22,20 @@ class TestConditioning:
         return ([[torch.randn(1, 512, width, generator=generator), {}]],)
 
 
+class TestVAE:
+    """Where a node wants a VAE that it then does not use."""
+
+    RETURN_TYPES = ("VAE",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def make(self):
+        return (None,)
+
+
 class TestUNet:
     """A model that is not Wan."""
 
@@ -79,6 +93,7 @@ def halved_attention(func, *args, **kwargs):
 NODE_CLASS_MAPPINGS = {
     "TestConditioning": TestConditioning,
     "TestUNet": TestUNet,
+    "TestVAE": TestVAE,
     "TestPixels": TestPixels,
     "TestOverride": TestOverride,
 }

@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import test from "node:test";
+
+import { speak, word } from "../../web/report/words.js";
+
+const WEB = new URL("../../web/", import.meta.url);
+const LOCALES = new URL("../../locales/", import.meta.url);
+const read = (language, file) => JSON.parse(readFileSync(new URL(`${language}/${file}.json`, LOCALES), "utf8"));
+const OTHERS = readdirSync(LOCALES).filter((name) => name !== "en");
+const english = read("en", "main").wanattn;
+const sources = readdirSync(WEB, { recursive: true }).filter((name) => name.endsWith(".js")).map((name) => readFileSync(new URL(name, WEB), "utf8")).join("\n");
+const shape = (value) => (value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([key, each]) => [key, shape(each)])) : "");
+
+test("words come in the language that is spoken, with their values, and in English where it has none", () => {
+  speak({ "step {0} of 0–{1}": "第 {0} 步，共 0–{1}" });
+  assert.equal(word("step {0} of 0–{1}", 2, 9), "第 2 步，共 0–9");
+  assert.equal(word("constructor"), "constructor");
+  assert.equal(word("{0} calls", "1,600"), "1,600 calls");
+  speak({});
+  assert.equal(word("step {0} of 0–{1}", 2, 9), "step 2 of 0–9");
+});
+
+test("everything that the page says through word() is in the list of words", () => {
+  const said = [...sources.matchAll(/\bword\(\s*"((?:[^"\\]|\\.)*)"/g)].map(([, text]) => text);
+  assert.ok(said.length > 30);
+  assert.deepEqual(said.filter((text) => !(text in english)), []);
+});
+
+test("every listed word is somewhere in the page's sources", () => {
+  const parts = new Set(["{0} steps", "{0} calls"]); // put together from a noun
+  const lost = Object.keys(english).filter((text) => !parts.has(text) && !sources.includes(`"${text}"`));
+  assert.deepEqual(lost, []);
+});
+
+test("every language has every word, with the same values in it", () => {
+  assert.ok(OTHERS.length >= 3);
+  for (const language of OTHERS) {
+    const words = read(language, "main").wanattn;
+    assert.deepEqual(Object.keys(words), Object.keys(english), language);
+    for (const [key, text] of Object.entries(words)) {
+      assert.deepEqual([...text.matchAll(/\{\d\}/g)].map(String).sort(), [...key.matchAll(/\{\d\}/g)].map(String).sort(), `${language}: ${key}`);
+      assert.ok(text.trim(), key);
+    }
+  }
+});
+
+test("nodes, settings and commands have the same keys in every language", () => {
+  for (const file of ["nodeDefs", "settings", "commands"]) {
+    for (const language of OTHERS) assert.deepEqual(shape(read(language, file)), shape(read(OTHERS[0], file)), `${language} ${file}`);
+  }
+});

@@ -1,0 +1,84 @@
+// @ts-check
+/** @typedef {import("./payload.js").Payload} Payload */
+/** @typedef {import("./cells.js").Fact} Fact */
+
+import { createButtons } from "./buttons.js";
+import { looks as looksOf } from "./cells.js";
+import { element, setItems, setText } from "./dom.js";
+import { environmentLine, peak, plain } from "./format.js";
+import { createGrid } from "./grid.js";
+import { createKey } from "./legend.js";
+import { toMarkdown } from "./markdown.js";
+import { newestRun, planned } from "./payload.js";
+import { createSteps } from "./steps.js";
+import { createTable } from "./table.js";
+import { word } from "./words.js";
+
+const HINT = "Point at a cell, or focus a grid and use the arrow keys, to see that call.";
+
+/**
+ * All that there is to see once something ran.
+ * @param {() => Payload | null} latest @param {import("./panel.js").Options} options
+ */
+export function createBody(latest, { saveHtml, colour }) {
+  const key = createKey(() => drawGrids(), colour);
+  const facts = element("output", "facts");
+  const tell = (/** @type {Fact[] | null} */ told) => showFacts(facts, told);
+  const grids = element("div", "grids");
+  /** @type {Map<string, ReturnType<typeof createGrid>>} */
+  const views = new Map();
+  const table = createTable();
+  const steps = createSteps(tell);
+  const machine = element("p", "machine dim");
+  const unseen = element("ul", "unseen dim");
+  const buttons = createButtons(latest, toMarkdown, saveHtml);
+  const foot = element("div", "foot");
+  /** The last payload that came with a grid: its cells point into its own rows. @type {Payload | null} */
+  let picture = null;
+
+  foot.append(facts, buttons);
+  tell(null);
+
+  function drawGrids() {
+    if (!picture) return;
+    const shown = (picture.grid ?? []).filter((grid) => grid.row.length > 0).map((grid) => planned(/** @type {Payload} */ (picture), grid));
+    const looks = looksOf(picture);
+    for (const [name, view] of views) {
+      if (!shown.some((grid) => nameOf(grid) === name)) (view.element.remove(), views.delete(name));
+    }
+    let framed = false;
+    for (const grid of shown) {
+      const view = views.get(nameOf(grid)) ?? createGrid(tell);
+      if (!views.has(nameOf(grid))) grids.append(view.element);
+      views.set(nameOf(grid), view);
+      framed = view.update(picture, grid, key.colour(), looks) || framed;
+    }
+    key.update(picture, looks, { visible: shown.length > 0, framed });
+    facts.hidden = shown.length === 0;
+  }
+
+  /** @param {Payload} payload */
+  function update(payload) {
+    if (payload.grid || payload.calls === 0) picture = payload;
+    drawGrids();
+    table.update(payload, looksOf(payload));
+    steps.update(newestRun(payload), payload.state);
+    setText(machine, [peak(newestRun(payload)), environmentLine(payload)].filter(Boolean).join(" · "));
+    setItems(unseen, [...payload.coverage.map((text) => `not seen by the hook: ${plain(text)}`), ...payload.notes.map(plain)]);
+    buttons.hidden = payload.calls === 0;
+  }
+
+  return { elements: [steps.element, key.element, grids, table.element, machine, unseen, foot], update };
+}
+
+/** @param {{role: string, run: number}} grid */
+function nameOf(grid) {
+  return `${grid.role} ${grid.run}`;
+}
+
+/** @param {Element} target @param {Fact[] | null} facts */
+function showFacts(target, facts) {
+  const told = facts ?? [{ text: word(HINT), kind: "dim" }];
+  if (target.textContent === told.map(({ text }) => text).join("")) return;
+  target.replaceChildren(...told.map(({ text, kind }) => element("span", kind, text)));
+}

@@ -1,0 +1,16 @@
+// @ts-check
+// What the page says in the user's language. The English words are the keys; sentences that the server makes stay English.
+
+/** @type {{known: Record<string, string>}} */
+const language = { known: {} };
+
+/** @param {Record<string, string>} known English to the user's language; none for English */
+export function speak(known) {
+  language.known = known;
+}
+
+/** @param {string} english with {0}, {1} … where values go @param {(string | number)[]} values */
+export function word(english, ...values) {
+  const text = Object.hasOwn(language.known, english) ? language.known[english] : english;
+  return text.replace(/\{(\d)\}/g, (_, position) => String(values[Number(position)] ?? ""));
+}

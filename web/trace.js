@@ -1,0 +1,99 @@
+// @ts-check
+/** @typedef {import("./workflow.js").Graph} Graph */
+/** @typedef {import("./workflow.js").Node} Node */
+/** @typedef {import("./workflow.js").Link} Link */
+/** @typedef {{graph: string, node: Node, input: number}} Sampler */
+
+import { INPUT_NODE, OUTPUT_NODE } from "./workflow.js";
+
+export const MODEL = "MODEL";
+const SAMPLES = ["LATENT", "GUIDER"];
+const FILE = /\.(safetensors|sft|gguf|ckpt|pth?|bin)$/i;
+
+/** Samplers of one graph, those of one MODEL together. @param {Map<string, Graph>} graphs @param {string} id @returns {Sampler[][]} */
+export function samplersOf(graphs, id) {
+  const graph = /** @type {Graph} */ (graphs.get(id));
+  /** @type {Map<string, Sampler[]>} */
+  const found = new Map();
+  for (const node of [...graph.nodes.values()].sort((left, right) => (left.order ?? 0) - (right.order ?? 0))) {
+    const input = (node.inputs ?? []).findIndex(({ type }) => type === MODEL);
+    const link = input < 0 || !samples(graphs, node) ? null : graph.into(node, input);
+    if (!link) continue;
+    const key = `${link.from}:${link.output}`;
+    found.set(key, [...(found.get(key) ?? []), { graph: id, node, input }]);
+  }
+  return [...found.values()];
+}
+
+/** Whether a node takes a model in order to sample with it. @param {Map<string, Graph>} graphs @param {Node} node */
+function samples(graphs, node) {
+  const types = (node.outputs ?? []).map(({ type }) => type);
+  return !graphs.has(node.type) && !node.type.startsWith("WanAttn") && !types.includes(MODEL) && types.some((type) => SAMPLES.includes(type));
+}
+
+/** The nodes that a sampler's model comes through, nearest first. @param {Map<string, Graph>} graphs @param {string} id @param {{node: Node, input: number}} sampler */
+export function upstream(graphs, id, sampler) {
+  /** @type {{graph: string, node: Node}[]} */
+  const way = [];
+  const seen = new Set();
+  const first = /** @type {Graph} */ (graphs.get(id)).into(sampler.node, sampler.input);
+  const waiting = first ? [{ id, link: first }] : [];
+  for (const { id: at, link } of waiting) {
+    if (seen.has(`${at}:${link.id}`)) continue;
+    seen.add(`${at}:${link.id}`);
+    waiting.push(...before(graphs, at, link, way));
+  }
+  return way;
+}
+
+/** The links that a link's model comes from; notes the node between. @param {Map<string, Graph>} graphs @param {string} id
+ * @param {Link} link @param {{graph: string, node: Node}[]} way @returns {{id: string, link: Link}[]} */
+export function before(graphs, id, link, way) {
+  const graph = /** @type {Graph} */ (graphs.get(id));
+  if (Number(link.from) === INPUT_NODE) return outside(graphs, id, link.output);
+  const node = graph.node(link.from);
+  if (!node) return [];
+  way.push({ graph: id, node });
+  const inner = graphs.get(node.type);
+  if (inner) return [...inner.links.values()].filter((each) => Number(each.to) === OUTPUT_NODE && each.input === link.output).map((each) => ({ id: node.type, link: each }));
+  return (node.inputs ?? []).flatMap(({ type }, input) => {
+    const next = carries(type) ? graph.into(node, input) : null;
+    return next ? [{ id, link: next }] : [];
+  });
+}
+
+/** What leads into an input of a subgraph, wherever the subgraph is used. @param {Map<string, Graph>} graphs @param {string} id @param {number} port */
+function outside(graphs, id, port) {
+  const name = graphs.get(id)?.data.inputs?.[port]?.name;
+  return [...graphs].flatMap(([outer, graph]) =>
+    [...graph.nodes.values()].filter(({ type }) => type === id).flatMap((node) => {
+      const input = (node.inputs ?? []).findIndex((slot) => slot.name === name);
+      const link = input < 0 ? null : graph.into(node, input);
+      return link ? [{ id: outer, link }] : [];
+    }),
+  );
+}
+
+/** A switch or a reroute takes anything, so also a model. @param {unknown} type */
+export function carries(type) {
+  return type === MODEL || type === "*" || String(type).startsWith("COMFY_MATCHTYPE");
+}
+
+/** The model files that a loader names. @param {Node} node */
+export function filesOf(node) {
+  if ((node.inputs ?? []).some(({ type, link }) => type === MODEL && link != null)) return []; // a LoRA's file
+  const values = Array.isArray(node.widgets_values) ? node.widgets_values : Object.values(node.widgets_values ?? {});
+  return values.filter((value) => typeof value === "string" && FILE.test(value));
+}
+
+/** The output that the latent leaves a sampler by; a guider's is that of the node it guides. @param {Graph} graph @param {Node} node
+ * @returns {{node: Node, output: number} | null} */
+export function latentOf(graph, node) {
+  const slots = node.outputs ?? [];
+  const used = slots.findIndex(({ type }, output) => type === "LATENT" && graph.outOf(node.id, output).length > 0);
+  if (used >= 0) return { node, output: used };
+  const guider = slots.findIndex(({ type }) => type === "GUIDER");
+  const [link] = guider < 0 ? [] : graph.outOf(node.id, guider);
+  const guided = link && graph.node(link.to);
+  return guided ? latentOf(graph, guided) : null;
+}

@@ -1,0 +1,170 @@
+// @ts-check
+/** @typedef {import("../workflow.js").Graph} Graph */
+/** @typedef {import("../workflow.js").Node} Node */
+/** @typedef {import("../report/payload.js").Forecast} Forecast */
+/** @typedef {{here: Record<string, string>, lacking: Record<string, string>}} Possible what the server says of each backend */
+/** @typedef {{plan: string, lines: string[], forecast: Forecast[]}} Idle */
+
+import { backendName } from "../report/format.js";
+import { word } from "../report/words.js";
+import { carries, filesOf, upstream } from "../trace.js";
+import { INPUT_NODE, OUTPUT_NODE } from "../workflow.js";
+
+const BACKEND = "WanAttnBackend";
+const TEXT_KEYS = 512;
+const IMAGE_KEYS = 257;
+const HALF = 2; // bytes
+/** @type {[RegExp, {heads: number, pixels: number}][]} */
+const VARIANTS = [[/(^|[^0-9.])5b/i, { heads: 24, pixels: 32 }], [/1\.?3b/i, { heads: 12, pixels: 16 }], [/wan|14b/i, { heads: 40, pixels: 16 }]];
+const WITH_IMAGE = /wan.?2[._]?1.*(i2v|flf2v|fun|scail)|animate/i;
+const SIZES = ["width", "height", "length"];
+const FASTEST = "Will time every kernel that can run here on the model's own tensors, once a size, and take the fastest.";
+const OR_STOP = "Will run every attention call on {0}; where it cannot, the run stops and says why.";
+const OR_NEXT = "Will run every attention call on {0}; where it cannot, the next best runs and the reason is shown here.";
+const ELSEWHERE = / does not exist on (\w+)$/;
+
+/** What a node will do, before anything ran. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node
+ * @param {Possible} possible @returns {Idle} */
+export function idleOf(graphs, id, node, possible) {
+  if (node.type === BACKEND) return { plan: backendPlan(graphs.get(id), node, possible), lines: menuLines(possible), forecast: [] };
+  const watching = word("Will record every attention call of this model: what was asked, what ran, how that is known and how long it took.");
+  const sampled = samplerAfter(graphs, id, node);
+  if (!sampled) return { plan: `${watching} ${word("Wire its output to a sampler.")}`, lines: [], forecast: [] };
+  return { plan: watching, lines: [], forecast: forecastOf(graphs, sampled.graph, sampled.node, sampled.input, possible) };
+}
+
+/** @param {Graph | undefined} graph @param {Node} node @param {Possible} possible */
+function backendPlan(graph, node, possible) {
+  const [backend, refusal] = node.widgets_values ?? [];
+  const ruled = (node.inputs ?? []).some(({ name, link }) => name === "rules" && link != null && graph?.links.has(link));
+  const rules = ruled ? ` ${word("The rules that are wired in come first.")}` : "";
+  if (backend === "host") return word("Will change nothing: ComfyUI's own attention runs and is watched.") + rules;
+  if (backend === "auto") return word(FASTEST) + rules;
+  const lacking = possible.lacking[backend];
+  const doubt = lacking ? ` ${word("Not here: {0}.", lacking)}` : "";
+  return word(refusal === "stop" ? OR_STOP : OR_NEXT, backendName(backend)) + doubt + rules;
+}
+
+/** Which names of the menu can run here, and what the others need. @param {Possible} possible */
+export function menuLines({ here, lacking }) {
+  const names = Object.keys(here).map(backendName);
+  const elsewhere = Object.entries(lacking).filter(([, reason]) => ELSEWHERE.test(reason));
+  const others = Object.entries(lacking).filter(([, reason]) => !ELSEWHERE.test(reason));
+  const [, device] = elsewhere[0]?.[1].match(ELSEWHERE) ?? [];
+  return [
+    names.length ? word("here: {0}", names.join(", ")) : "",
+    device ? word("not on {0}: {1}", device, elsewhere.map(([name]) => backendName(name)).join(", ")) : "",
+    ...others.map(([name, reason]) => `${backendName(name)}: ${reason}`),
+  ].filter(Boolean);
+}
+
+/** The first node that a node's model is sampled by. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node
+ * @returns {{graph: string, node: Node, input: number} | null} */
+function samplerAfter(graphs, id, node) {
+  const graph = /** @type {Graph} */ (graphs.get(id));
+  const waiting = modelOutputs(node).flatMap((output) => graph.outOf(node.id, output));
+  for (const link of waiting) {
+    const target = graph.node(link.to);
+    if (!target) continue;
+    if (graphs.has(target.type)) {
+      const found = inside(graphs, target, link.input);
+      if (found) return found;
+    } else if (!modelOutputs(target).length && !target.type.startsWith("WanAttn")) return { graph: id, node: target, input: link.input };
+    waiting.push(...modelOutputs(target).flatMap((output) => graph.outOf(target.id, output)));
+  }
+  return null;
+}
+
+/** @param {Map<string, Graph>} graphs @param {Node} instance @param {number} input */
+function inside(graphs, instance, input) {
+  const graph = /** @type {Graph} */ (graphs.get(instance.type));
+  const name = instance.inputs?.[input]?.name;
+  const port = (graph.data.inputs ?? []).findIndex((/** @type {any} */ each) => each.name === name);
+  const [link] = port < 0 ? [] : graph.outOf(INPUT_NODE, port);
+  const target = link && graph.node(link.to);
+  if (!target) return null;
+  return modelOutputs(target).length ? samplerAfter(graphs, instance.type, target) : { graph: instance.type, node: target, input: link.input };
+}
+
+/** @param {Node} node */
+function modelOutputs(node) {
+  return (node.outputs ?? []).flatMap(({ type }, output) => (carries(type) ? [output] : []));
+}
+
+/** The calls of the next run, by the file's name and the size of the latent that is wired in.
+ * @param {Map<string, Graph>} graphs @param {string} id @param {Node} sampler @param {number} input @param {Possible} possible @returns {Forecast[]} */
+export function forecastOf(graphs, id, sampler, input, possible) {
+  const way = upstream(graphs, id, { node: sampler, input });
+  const file = way.flatMap(({ node }) => filesOf(node)).join(" ");
+  const variant = VARIANTS.find(([pattern]) => pattern.test(file))?.[1];
+  const size = sizeBefore(graphs, id, sampler);
+  if (!variant || !size) return [];
+  const { heads, pixels } = variant;
+  const tokens = (Math.floor((size.length - 1) / 4) + 1) * Math.ceil(size.height / pixels) * Math.ceil(size.width / pixels);
+  const wish = way.find(({ node }) => node.type === BACKEND)?.node.widgets_values?.[0];
+  const known = wish in possible.here ? { active: wish } : {};
+  const keys = /** @type {[string, number][]} */ ([["self", tokens], ["text", TEXT_KEYS], ...(WITH_IMAGE.test(file) ? [["image", IMAGE_KEYS]] : [])]);
+  return keys.map(([role, kv_len]) => ({ role, heads, q_len: tokens, kv_len, math_gib: (heads * tokens * kv_len * HALF) / 2 ** 30, ...known }));
+}
+
+/** Width, height and frames of the latent that comes into a sampler. @param {Map<string, Graph>} graphs @param {string} id @param {Node} sampler */
+function sizeBefore(graphs, id, sampler) {
+  /** @type {{id: string, node: Node}[]} */
+  const waiting = [{ id, node: sampler }];
+  const seen = new Set();
+  for (const { id: at, node } of waiting) {
+    if (seen.has(node)) continue;
+    seen.add(node);
+    const [width, height, length] = SIZES.map((name) => numberAt(graphs, at, node, name));
+    if (width && height && length) return { width, height, length };
+    waiting.push(...latentSources(graphs, at, node));
+  }
+  return null;
+}
+
+/** @param {Map<string, Graph>} graphs @param {string} id @param {Node} node @returns {{id: string, node: Node}[]} */
+function latentSources(graphs, id, node) {
+  const graph = /** @type {Graph} */ (graphs.get(id));
+  return (node.inputs ?? []).flatMap(({ type }, input) => {
+    const link = type === "LATENT" || type === "GUIDER" || type === "*" ? graph.into(node, input) : null;
+    return link ? ends(graphs, id, link) : [];
+  });
+}
+
+/** The node that a link comes from, through the edges of subgraphs. @param {Map<string, Graph>} graphs @param {string} id
+ * @param {import("../workflow.js").Link} link @returns {{id: string, node: Node}[]} */
+function ends(graphs, id, link) {
+  const graph = /** @type {Graph} */ (graphs.get(id));
+  if (Number(link.from) === INPUT_NODE) return instances(graphs, id, link.output).flatMap(({ id: outer, node, input }) => {
+    const next = graphs.get(outer)?.into(node, input);
+    return next ? ends(graphs, outer, next) : [];
+  });
+  const node = graph.node(link.from);
+  const inner = node && graphs.get(node.type);
+  if (!node || !inner) return node ? [{ id, node }] : [];
+  return [...inner.links.values()].filter((each) => Number(each.to) === OUTPUT_NODE && each.input === link.output).flatMap((each) => ends(graphs, node.type, each));
+}
+
+/** Where a subgraph is used, and which input there is its port. @param {Map<string, Graph>} graphs @param {string} id @param {number} port */
+function instances(graphs, id, port) {
+  const name = graphs.get(id)?.data.inputs?.[port]?.name;
+  return [...graphs].flatMap(([outer, graph]) =>
+    [...graph.nodes.values()].filter(({ type }) => type === id).map((node) => ({
+      id: outer, node, input: (node.inputs ?? []).findIndex((slot) => slot.name === name),
+    })),
+  );
+}
+
+/** A number that a node's widget holds; what is wired to it counts for more, where that is a number too.
+ * @param {Map<string, Graph>} graphs @param {string} id @param {Node} node @param {string} name @returns {number | null} */
+function numberAt(graphs, id, node, name) {
+  const inputs = (node.inputs ?? []).filter((slot) => /** @type {any} */ (slot).widget);
+  const position = inputs.findIndex((slot) => slot.name === name);
+  if (position < 0) return null;
+  const own = Number(node.widgets_values?.[position]);
+  const graph = /** @type {Graph} */ (graphs.get(id));
+  const link = graph.into(node, (node.inputs ?? []).indexOf(inputs[position]));
+  const wired = link ? ends(graphs, id, link).map((source) => source.node.widgets_values?.[0]) : [];
+  const given = wired.find((value) => typeof value === "number");
+  return given ?? (Number.isFinite(own) ? own : null);
+}
