@@ -15,9 +15,9 @@ import torch
 from ..attention import disk, filename
 from ..attention.backends import BACKENDS
 from ..attention.backends.packages import pip
+from ..attention.choose.measure.timer import timer_for
+from ..attention.choose.measure.timings import own_timings
 from ..attention.choose.policy import Policy, wishes
-from ..attention.choose.timer import timer_for
-from ..attention.choose.timings import own_timings
 from ..attention.environment import probe, require
 from ..attention.record.recorder import Recorder
 from ..attention.report import html

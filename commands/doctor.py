@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from ..attention.backends import BACKENDS, Backend, Kernel
+from ..attention.backends.kernels.sage import SAGE, entry_point
 from ..attention.backends.replaced import replacements
-from ..attention.backends.sage import SAGE, entry_point
 from ..attention.call import Call
 from ..attention.choose import advice
-from ..attention.choose.timings import Timing, default_path, parse
+from ..attention.choose.measure.timings import Timing, default_path, parse
 from ..attention.environment import Environment, default_device, probe, require
 from ..attention.failure import words
 from ..nodes.host.program import find_host, host_default

@@ -24,6 +24,11 @@ PRECISION_TIP = (
     "ones whose measured error on this model's tensors stays under max_error."
 )
 RULES_TIP = "From Attention Backend Rule: other backends for some roles, blocks or steps."
+OTHER_PACKS = ("keep their kernels", "take over")
+OTHERS_TIP = (
+    "What to do where another pack has put an attention function of its own into the model, such as a sparse one. "
+    "keep their kernels: it runs, and the node says so. take over: the chosen backend runs those calls too."
+)
 ERROR_TIP = "For auto with 'allow approximate': the largest relative error of its output."
 
 
@@ -89,6 +94,14 @@ class WanAttnBackend(io.ComfyNode):
                     extra_dict=ADVANCED,
                     optional=True,
                 ),
+                io.Combo.Input(
+                    "other_packs",
+                    options=list(OTHER_PACKS),
+                    default=OTHER_PACKS[0],
+                    tooltip=OTHERS_TIP,
+                    extra_dict=ADVANCED,
+                    optional=True,
+                ),
                 Rules.Input("rules", optional=True, tooltip=RULES_TIP),
             ],
             outputs=[
@@ -108,7 +121,10 @@ class WanAttnBackend(io.ComfyNode):
         on_refusal: str,
         precision: str = "exact",
         max_error: float = 0.03,
+        other_packs: str = OTHER_PACKS[0],
         rules: object = None,
     ) -> io.NodeOutput:
         policy = Policy(backend, on_refusal, precision, max_error)
-        return io.NodeOutput(patch(model, policy, cls.hidden.unique_id, rules_of(rules)))
+        over = other_packs == OTHER_PACKS[1]
+        node = cls.hidden.unique_id
+        return io.NodeOutput(patch(model, policy, node, rules_of(rules), takes_over=over))

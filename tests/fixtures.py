@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from wanattn.attention.call import Call, Inputs
-from wanattn.attention.choose import timings
+from wanattn.attention.choose.measure import timings
 from wanattn.attention.environment import Environment, Gpu
 from wanattn.attention.run.forward import Place
 

@@ -12,8 +12,13 @@ from wanattn.tests.test_publish import ROOT, published, tracked
 # From the ground up; a room may know those of its own storey and below.
 STOREYS = (
     ("version.py",),
-    ("attention/call.py", "attention/disk.py", "attention/environment.py", "attention/failure.py"),
-    ("attention/wan.py",),
+    (
+        "attention/call.py",
+        "attention/environment.py",
+        "attention/failure.py",
+        "attention/filename.py",
+    ),
+    ("attention/patience.py", "attention/disk.py", "attention/wan.py"),
     ("attention/backends/",),
     ("attention/choose/",),
     ("attention/record/",),

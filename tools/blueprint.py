@@ -13,7 +13,16 @@ ALIASES = ["wan attention", "attention backend", "sdpa", "flash", "sage", "cudnn
 
 def blueprint() -> dict:
     inner = Graph(WATCHED_MODEL)
-    backend = inner.add("WanAttnBackend", (0, 0), (320, 330), "auto", "next best", "exact", 0.03)
+    backend = inner.add(
+        "WanAttnBackend",
+        (0, 0),
+        (320, 330),
+        "auto",
+        "next best",
+        "exact",
+        0.03,
+        "keep their kernels",
+    )
     watch = inner.add("WanAttnDiagnostics", (380, 0), (560, 560), "sample", "", 4.0)
     inner.link(backend, "MODEL", watch, "model")
     kind = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{WATCHED_MODEL}/subgraph"))

@@ -66,7 +66,16 @@ def watched(
     graph: Graph, model: Node, y: int, prefix: str, backend: str = "auto"
 ) -> tuple[Node, Node]:
     """Backend, panel and report of a model; returns the node that the sampler takes it from, and the report."""
-    choice = graph.add("WanAttnBackend", (420, y), (320, 330), backend, "next best", "exact", 0.03)
+    choice = graph.add(
+        "WanAttnBackend",
+        (420, y),
+        (320, 330),
+        backend,
+        "next best",
+        "exact",
+        0.03,
+        "keep their kernels",
+    )
     watch = graph.add("WanAttnDiagnostics", (780, y), (560, 560), "sample", "", 4.0)
     report = graph.add("WanAttnReport", (2000, y), (480, 560), prefix)
     graph.link(model, "MODEL", choice, "model")

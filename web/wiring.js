@@ -25,7 +25,7 @@ const SKIPPED = [2, 4]; // muted, bypassed
 const NODES = {
   [BACKEND]: {
     size: [320, 330], inputs: [["model", MODEL], ["rules", "WANATTN_RULES"]], outputs: [[MODEL, MODEL]],
-    values: ["auto", "next best", "exact", 0.03],
+    values: ["auto", "next best", "exact", 0.03, "keep their kernels"],
   },
   [DIAGNOSTICS]: { size: [600, 600], inputs: [["model", MODEL]], outputs: [[MODEL, MODEL]], values: ["sample", "", 4] },
   [REPORT]: {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from . import process
 from .backend import Backend, Refused
-from .fastflash import FASTFLASH
-from .flash import FA2, FA3, FA4, TORCH_FA3, TORCH_FA4
-from .fp8 import FA3_FP8
 from .kernel import Kernel
-from .kitchen import INT8
-from .sage import SAGE, SAGE3
+from .kernels.fastflash import FASTFLASH
+from .kernels.flash import FA2, FA3, FA4, TORCH_FA3, TORCH_FA4
+from .kernels.fp8 import FA3_FP8
+from .kernels.kitchen import INT8
+from .kernels.sage import SAGE, SAGE3
+from .kernels.xformers import XFORMERS
 from .sdpa import CUDNN, EFFICIENT, FLASH, MATH
-from .xformers import XFORMERS
 
 KERNELS: dict[str, Kernel] = {
     kernel.name: kernel

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.attention
 import torch.nn.functional as F
 from torch.backends import cuda
 
 from .backend import Refused
+from .replaced import replacement
 
 LOCK = threading.Lock()
 SWITCHES = {
@@ -63,18 +63,7 @@ def swapped(impl: str) -> Iterator[None]:
                 attention.restore_flash_attention_impl(_raise_warn=False)
 
 
-def sdpa_replaced() -> Callable | None:
-    """What somebody has put in the place of F.scaled_dot_product_attention for the whole process."""
-    found = F.scaled_dot_product_attention
-    found = getattr(found, "function", found)  # ours, while a watched model runs
-    owner = (getattr(found, "__module__", None) or "").partition(".")[0]
-    return None if owner == "torch" else found
-
-
 def replaced(backend: str) -> str:
-    """What somebody has put in the place of a kernel of torch's for the whole process; empty if nothing."""
-    if backend != "flash":
-        return ""
+    """Who stands in the place of a kernel of torch's, but for a swap of ours that is under way."""
     with LOCK:
-        current = getattr(torch.nn.attention, "current_flash_attention_impl", lambda: None)()
-    return f"torch's flash kernel is swapped for {current} in this process" if current else ""
+        return replacement(backend)

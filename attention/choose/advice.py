@@ -12,7 +12,7 @@ from ..backends.packages import pip
 from ..call import Call
 from ..environment import Environment
 from .cards import Line, of_card
-from .timings import Timing
+from .measure.timings import Timing
 
 SWAPS = ("torch_fa3", "torch_fa4")  # the kernels of fa3 and fa4 once more
 SELF = "self-attention"

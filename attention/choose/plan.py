@@ -12,9 +12,9 @@ from .. import failure
 from ..backends import Backend, Refused, process
 from ..call import Call, Inputs
 from ..environment import Environment
-from .measurements import Measurements
+from .measure.measurements import Measurements
+from .measure.tuner import Measurement, describe
 from .policy import Choice, Policy, candidates, choose, eligible, refusals
-from .tuner import Measurement, describe
 
 MEASURED = ("cpu", "cuda")  # devices that can be timed
 NONE = Choice(None)

@@ -10,7 +10,7 @@ from typing import NoReturn
 from ..backends import BACKENDS, Backend, Kernel
 from ..call import Call
 from ..environment import Environment
-from .tuner import Measurement
+from .measure.tuner import Measurement
 
 ON_REFUSAL = ("next best", "stop")
 PRECISIONS = ("exact", "allow approximate")
@@ -83,7 +83,14 @@ class Choice:
 
 
 class NoBackend(RuntimeError):
-    """No allowed backend can run this call. `rejected` holds each one's reasons."""
+    """No allowed backend can run this call. `rejected` holds each one's reasons, `sentence` and `advice` the words.
+
+    `step` and `block` are where it was made, as far as that is known.
+    """
+
+    __module__ = "wanattn"  # hosts show it before the name
+    step: int | None = None
+    block: int | None = None
 
     def __init__(self, call: Call, policy: Policy, rejected: tuple[Rejection, ...]) -> None:
         self.call = call
@@ -93,7 +100,9 @@ class NoBackend(RuntimeError):
             f"  {call.describe()}",
         ]
         lines += [f"  {rejection}" for rejection in rejected]
-        super().__init__("\n".join([*lines, _advice(policy, rejected)]))
+        self.sentence = " | ".join(map(str, rejected))
+        self.advice = _advice(policy, rejected)
+        super().__init__("\n".join([*lines, self.advice]))
 
 
 def auto_order(call: Call, environment: Environment) -> tuple[str, ...]:

@@ -42,9 +42,11 @@ class Run:
         return self.counts.total()
 
     def copy(self) -> Run:
-        starts, counts = dict(self.step_starts), self.counts.copy()
-        past = self.past.copy()
-        return dataclasses.replace(self, step_starts=starts, counts=counts, past=past)
+        """As it is now: a run that goes on has taken the time until now."""
+        parts = {"step_starts": dict(self.step_starts), "counts": self.counts.copy()}
+        on = self.state == "running"
+        seconds = time.perf_counter() - self.began if on else self.seconds
+        return dataclasses.replace(self, **parts, past=self.past.copy(), seconds=seconds)
 
     def step_seconds(self) -> list[float]:
         edges = [*sorted(self.step_starts.values()), self.seconds]

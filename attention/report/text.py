@@ -32,7 +32,7 @@ def summary(counts: Counter, state: str = "") -> str:
 
 def text_of(report: dict) -> str:
     """The payload as plain text: headline, table, runs, environment, coverage."""
-    lines = [_headline(report), "", *table(report["rows"])]
+    lines = [*_failed(report), _headline(report), "", *table(report["rows"])]
     lines += [_run_line(run) for run in report["runs"]]
     if report["dropped"]:
         lines.append(
@@ -68,6 +68,17 @@ def _nothing(report: dict) -> str:
     if not forwards:
         return "The sampler ran no step with this model."
     return f"This model made no attention call in {forwards} forward{'' if forwards == 1 else 's'}."
+
+
+def _failed(report: dict) -> list[str]:
+    """What ended the run, before anything else."""
+    failure = report.get("failure")
+    if not failure:
+        return []
+    places = {"step": failure["step"], "block": failure["block"]}
+    where = ", ".join(f"{name} {n}" for name, n in places.items() if n is not None)
+    head = f"stopped at {where}: " if where else "stopped: "
+    return [f"{head}{failure['sentence']}", *filter(None, [failure["advice"]]), ""]
 
 
 def _headline(report: dict) -> str:

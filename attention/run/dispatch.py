@@ -13,11 +13,11 @@ import torch
 
 from ..backends import BACKENDS, Backend
 from ..call import Call, Inputs
-from ..choose.measurements import Measurements
+from ..choose.measure.measurements import Measurements
+from ..choose.measure.timings import Timings
 from ..choose.plan import Plan, Plans, capturing
 from ..choose.policy import HOST, NoBackend, Policy, Rejection
 from ..choose.rules import Rule, Rulings, check
-from ..choose.timings import Timings
 from ..environment import Environment, probe
 from ..record import evidence
 from ..record.name import name_of
@@ -174,9 +174,10 @@ class Dispatcher:
                 self._guard.watch(result, Suspect(kind, backend.name, forward.step, place.block))
             forward.add(record)
             return result
-        raise NoBackend(
-            kind.plan.call, kind.plan.policy, kind.plan.choice.rejected
-        ) from kind.plan.error
+        plan = kind.plan
+        ending = NoBackend(plan.call, plan.policy, plan.choice.rejected)
+        ending.step, ending.block = forward.step, place.block
+        raise ending from plan.error
 
     def _leave(self, kind: Kind, record: Record, forward: Forward, leave) -> torch.Tensor:
         before = forward.calls

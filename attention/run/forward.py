@@ -47,13 +47,15 @@ class Seen:
 class Unreachable(RuntimeError):
     """A call that must run on a backend ran where nobody can reach it."""
 
+    __module__ = "wanattn"
+    step: int | None = None
+
     def __init__(self, wish: str, site: Site) -> None:
-        lines = [
-            f"Attention Backend '{wish}' cannot reach {site.name}.",
-            f"  {site.how()}, and makes no attention call that ComfyUI or torch shows.",
-            "Set on_refusal to 'next best', or take off what replaced it.",
-        ]
-        super().__init__("\n".join(lines))
+        head = f"Attention Backend '{wish}' cannot reach {site.name}."
+        self.block = site.block
+        self.sentence = f"{site.how()}, and makes no attention call that ComfyUI or torch shows"
+        self.advice = "Set on_refusal to 'next best', or take off what replaced it."
+        super().__init__(f"{head}\n  {self.sentence}\n{self.advice}")
 
 
 class Taker(Protocol):

@@ -12,8 +12,8 @@ from einops import rearrange
 from torch.overrides import TorchFunctionMode
 
 from ..call import Inputs
+from ..choose.measure.timings import Timings
 from ..choose.policy import Policy
-from ..choose.timings import Timings
 from ..record.recorder import Recorder
 from .dispatch import Dispatcher
 from .forward import Forward, Place

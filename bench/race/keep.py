@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 
 from ...attention.backends import BACKENDS
 from ...attention.call import Call
-from ...attention.choose.measurements import timing_of
+from ...attention.choose.measure.measurements import timing_of
+from ...attention.choose.measure.timings import Timings
+from ...attention.choose.measure.tuner import Measurement
 from ...attention.choose.policy import Policy, eligible
-from ...attention.choose.timings import Timings
-from ...attention.choose.tuner import Measurement
 from ...attention.environment import probe
 from ..results.payload import Kept, title
 from ..results.row import Results, Row

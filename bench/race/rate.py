@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from ...attention.choose.matmul import SIDE, MatrixProducts
+from ...attention.choose.measure.matmul import SIDE, MatrixProducts
 
 SIDES = {"cuda": 8192, "cpu": 1024}
 BURST = 60.0  # milliseconds of work: host overhead vanishes in it, and the clock rate settles

@@ -12,10 +12,10 @@ import torch
 
 from ...attention.backends import BACKENDS, Backend
 from ...attention.call import Inputs
-from ...attention.choose.reference import Reference
-from ...attention.choose.timer import timer_for
-from ...attention.choose.tuner import check
-from ...attention.choose.turns import rounds
+from ...attention.choose.measure.reference import Reference
+from ...attention.choose.measure.timer import timer_for
+from ...attention.choose.measure.tuner import check
+from ...attention.choose.measure.turns import rounds
 from ...attention.environment import free_memory, probe
 from ...attention.failure import words
 from ...attention.record.evidence import watch

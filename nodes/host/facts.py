@@ -10,9 +10,9 @@ import comfy.model_management
 import comfyui_version
 from comfy.ldm.wan.model import WanModel
 
-from ...attention.backends import process
 from ...attention.environment import probe
-from ...attention.record.name import name_of, owner_of
+from ...attention.failure import words
+from ...attention.record.name import name_of
 from ...version import __version__
 
 # Modules that call attention without the options that carry the hook, by class name.
@@ -34,6 +34,17 @@ class Facts:
     model: dict
     coverage: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    failure: dict | None = None
+
+
+def failure_of(error: Exception) -> dict:
+    """What ended a run: a sentence, what to change, and where the call was, as far as the error tells."""
+    return {
+        "sentence": getattr(error, "sentence", None) or words(error),
+        "advice": getattr(error, "advice", ""),
+        "step": getattr(error, "step", None),
+        "block": getattr(error, "block", None),
+    }
 
 
 def unseen(model) -> list[str]:
@@ -45,15 +56,6 @@ def unseen(model) -> list[str]:
         if name in names
     ]
     return sentences + _preferred(model) + ["VAE and text encoder: not part of this model"]
-
-
-def strangers() -> list[str]:
-    """What stands in the place of functions of torch, for the whole process."""
-    function = process.sdpa_replaced()
-    if function is None:
-        return []
-    name = f"{owner_of(function)} ({name_of(function)})"
-    return [f"torch's scaled_dot_product_attention is replaced by {name} for the whole process"]
 
 
 def _preferred(model) -> list[str]:

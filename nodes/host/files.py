@@ -69,7 +69,7 @@ def _free_stem(folder: Path, name: str) -> str:
 def write_unfinished(
     facts: Facts, snapshot: Snapshot, job: str | None, reported: Collection[str | None]
 ) -> None:
-    """The report of a job that ends early, for every Attention Report that waits for it; `reported` are done."""
+    """The report of a job that ends early, for every Attention Run Report that waits for it; `reported` are done."""
     payload = build(facts, snapshot)
     for prefix in _waiting_prefixes(facts.node, job, reported):
         log.info("node %s: %s", facts.node, written(snapshot, payload, prefix))

@@ -10,9 +10,9 @@ import folder_paths
 import torch
 from comfy.model_management import InterruptProcessingException
 
+from ...attention.choose.measure.timings import Timings
 from ...attention.choose.policy import Policy
 from ...attention.choose.rules import Rule
-from ...attention.choose.timings import Timings
 from ...attention.environment import probe
 from ...attention.run.dispatch import Dispatcher
 from .capture import Capture
@@ -32,6 +32,7 @@ def patch(
     node: str | None = None,
     rules: tuple[Rule, ...] = (),
     timings_of: Callable[[str], Timings] = timings_of,
+    takes_over: bool = False,
 ):
     """Return a clone of `model` whose attention calls run under `policy` and `rules`."""
     clone = model.clone()
@@ -40,6 +41,7 @@ def patch(
         timings_of=timings_of,
         rules=rules,
         blocks=block_count(clone),
+        takes_over=takes_over,
         passing=(InterruptProcessingException,),  # an Exception on core 0.8
     )
     Tap(node, dispatcher).install(clone)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from ...attention.record.recorder import Snapshot
 from ...attention.report.payload import payload_of
 from .facts import Facts, environment
@@ -11,17 +13,17 @@ GUESS = "not a Wan model: roles are guesses from the shapes"
 
 def build(facts: Facts, snapshot: Snapshot) -> dict:
     guess = () if facts.model.get("wan") else (GUESS,)
-    return payload_of(
-        snapshot,
-        environment(),
-        node=facts.node,
-        model=facts.model,
-        coverage=facts.coverage,
-        notes=[*facts.notes, *guess],
-    )
+    told = {"model": facts.model, "coverage": facts.coverage, "notes": [*facts.notes, *guess]}
+    payload = payload_of(snapshot, environment(), node=facts.node, **told)
+    if facts.failure and payload["state"] == "failed":
+        payload["failure"] = facts.failure
+    if snapshot.runs:
+        payload["date"] = datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
+    return payload
 
 
 def provenance(payload: dict) -> dict:
     """What a saved video should say about its attention."""
     told = ("schema", "requested", "totals", "fallbacks", "mismatches", "notes", "environment")
+    told += ("account",)
     return {key: payload[key] for key in told}

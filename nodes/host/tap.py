@@ -14,6 +14,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
 
+from ...attention.backends.replaced import replacements
 from ...attention.choose.policy import Policy
 from ...attention.record.name import name_of
 from ...attention.record.recorder import Recorder, Snapshot
@@ -25,7 +26,7 @@ from ...attention.run.site import Site
 from .capture import Capture
 from .compiled import Graphs
 from .display import Display
-from .facts import Facts, facts_of, strangers, unseen
+from .facts import Facts, facts_of, failure_of, unseen
 from .files import write_unfinished
 from .override import KEY, SLOT, Override
 from .past import names
@@ -60,7 +61,9 @@ class Tap:
         self.display = Display(node, EVENT, self._shown)
         self.recorder = Recorder(listener=self._tick)
         self.override: Override | None = None
-        self.reported: set[str | None] = set()  # Attention Report nodes of this job that are done
+        self.reported: set[str | None] = (
+            set()
+        )  # Attention Run Report nodes of this job that are done
         self._proof = proof
         self._capture = capture
         self._watch = Override(self.recorder, None, Dispatcher(Policy("host"), watches=True))
@@ -69,6 +72,7 @@ class Tap:
         self._places: Places | None = None
         self._sought: dict[tuple[int, int], str] = {}
         self._facts = Facts(node, {})
+        self._failure: dict | None = None
         self._ahead = ""
         self._earlier: list[str] = []
         self._strangers: list[str] = []
@@ -109,6 +113,9 @@ class Tap:
         except comfy.model_management.InterruptProcessingException:
             state = "interrupted"
             raise
+        except Exception as error:
+            self._failure = failure_of(error)
+            raise
         finally:
             run = self.recorder.runs[-1]
             run.peak_bytes = torch.cuda.max_memory_allocated(device) if device else None
@@ -134,7 +141,8 @@ class Tap:
         if self.dispatcher:
             self.dispatcher.reset(steps)
         self._facts = Facts(self.node, facts_of(model), tuple(unseen(model)))
-        self._strangers = strangers()
+        self._failure = None
+        self._strangers = replacements()
         self._graphs.begin(model)
         if self.override:
             self.override.numbers = not self._graphs.by_block
@@ -142,6 +150,7 @@ class Tap:
         if self._capture:
             self._capture.begin(self.recorder.job, self._facts.model["class"])
             self._capture.listener = self.display.show
+        self.display.show()
         return _start_peak(model.load_device)
 
     def _sites(self) -> list[Site]:
@@ -244,7 +253,7 @@ class Tap:
         facts = self._facts
         if model is not None and not facts.model:
             facts = Facts(self.node, facts_of(model), tuple(unseen(model)))
-        return Facts(facts.node, facts.model, facts.coverage, tuple(notes))
+        return Facts(facts.node, facts.model, facts.coverage, tuple(notes), self._failure)
 
     def _shown(self) -> tuple[dict, str]:
         snapshot = self.recorder.snapshot()

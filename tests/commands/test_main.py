@@ -11,7 +11,7 @@ import pytest
 import torch
 from wanattn.attention.backends import BACKENDS, packages
 from wanattn.attention.choose import advice
-from wanattn.attention.choose.timings import parse
+from wanattn.attention.choose.measure.timings import parse
 from wanattn.attention.environment import probe
 from wanattn.commands import demo, diagnosis, doctor
 from wanattn.commands import main as cli

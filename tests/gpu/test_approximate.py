@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 import torch
 from wanattn.attention import BACKENDS, Call, Dispatcher, Forward, Policy, Recorder, probe
+from wanattn.attention.choose.measure.timings import Timings
 from wanattn.attention.choose.policy import APPROXIMATE_KERNELS
-from wanattn.attention.choose.timings import Timings
 from wanattn.tests.fixtures import attend
 
 

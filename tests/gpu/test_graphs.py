@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 from wanattn.attention import Dispatcher, Forward, Policy, Recorder
-from wanattn.attention.choose.timings import Timings
+from wanattn.attention.choose.measure.timings import Timings
 from wanattn.attention.run.operator import attend, serving
 from wanattn.tests import fixtures
 

@@ -18,7 +18,7 @@ load_pack()
 
 from wanattn.attention.backends import KERNELS
 from wanattn.attention.call import Inputs
-from wanattn.attention.choose.timer import timer_for
+from wanattn.attention.choose.measure.timer import timer_for
 from wanattn.attention.environment import probe
 from wanattn.attention.wan import VARIANTS, Video
 from wanattn.bench.race.case import cases_of
@@ -50,7 +50,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def conversion(shape: str, inputs: Inputs) -> str:
-    from wanattn.attention.backends.fp8_triton import quantise, quantise_all
+    from wanattn.attention.backends.kernels.fp8_triton import quantise, quantise_all
 
     q, k, v = inputs.q, inputs.k, inputs.v
     timer = timer_for(q.device)

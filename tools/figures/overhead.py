@@ -107,7 +107,7 @@ def forward(model, device: str) -> Callable[[], object]:
 
 def measure(ways: dict[str, Callable[[], object]], device: str) -> dict[str, float]:
     """Microseconds of one call each; what a forward of this model takes beside its calls is in them."""
-    from wanattn.attention.choose.turns import rounds
+    from wanattn.attention.choose.measure.turns import rounds
 
     found: dict[str, list[float]] = {name: [] for name in ways}
     for number, name in rounds(lambda number: list(ways), WARM_UP + ROUNDS):

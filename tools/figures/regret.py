@@ -25,10 +25,10 @@ load_pack()
 
 from wanattn.attention.backends import BACKENDS
 from wanattn.attention.call import Call, Inputs
-from wanattn.attention.choose.matmul import BusyTimer
+from wanattn.attention.choose.measure.matmul import BusyTimer
+from wanattn.attention.choose.measure.tuner import tune
+from wanattn.attention.choose.measure.turns import rounds
 from wanattn.attention.choose.policy import Policy, eligible
-from wanattn.attention.choose.tuner import tune
-from wanattn.attention.choose.turns import rounds
 from wanattn.attention.environment import probe
 from wanattn.attention.wan import TEXT_TOKENS, VARIANTS, Video
 from wanattn.bench.race.case import Case

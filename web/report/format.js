@@ -7,6 +7,8 @@
 import { newestRun, secondsOf } from "./payload.js";
 import { word } from "./words.js";
 
+const MOST_PARTS = 4;
+
 const LONGEST_TEXT = 400;
 const LONGEST_NAME = 60;
 const HEADLINE_BACKENDS = 4;
@@ -129,6 +131,16 @@ export function fallbackSentence(fallback, calls) {
   const reason = plain(fallback.reason);
   if (fallback.requested === "auto") return `${amount} fell back to ${active}: ${reason}`;
   return `${amount} asked for ${backendName(fallback.requested)} and ran ${active}: ${reason}`;
+}
+
+/** What did not come through the host's hook, or "". @param {Payload} payload */
+export function accountSentence(payload) {
+  const past = payload.account?.past ?? [];
+  if (!past.length) return "";
+  const calls = past.reduce((sum, part) => sum + part.calls, 0);
+  const parts = past.slice(0, MOST_PARTS).map((part) => `${count(part.calls)} ${plain(part.role)} ${part.ran ? `ran ${backendName(part.ran)}` : "unseen"}, ${plain(part.how)}`);
+  const more = past.length > parts.length ? [`${past.length - parts.length} more`] : [];
+  return `${count(calls)} of ${plural(payload.account?.calls ?? 0, "call")} did not come through the hook: ${[...parts, ...more].join("; ")}`;
 }
 
 /** How many calls ran on something else than what was forced, as a sentence, or "". @param {Payload} payload */

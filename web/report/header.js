@@ -3,7 +3,7 @@
 
 import { looks as looksOf } from "./cells.js";
 import { element, setItems, setText, shape } from "./dom.js";
-import { about, contradiction, failureOf, fallbackSentence, gainSentence, headline, plural, progress, shares, state } from "./format.js";
+import { about, accountSentence, contradiction, failureOf, fallbackSentence, gainSentence, headline, plural, progress, shares, state } from "./format.js";
 import { word } from "./words.js";
 
 const MOST_FALLBACKS = 4;
@@ -49,7 +49,7 @@ export function createHead() {
     setText(alarm, contradiction(payload) && `✕ ${contradiction(payload)}`);
     setItems(fallbacks, warnings(payload));
     const ended = ENDED_BADLY.has(payload.state) || payload.failure;
-    const good = payload.calls > 0 && !ended && !payload.fallbacks.length && !contradiction(payload);
+    const good = payload.calls > 0 && !ended && !payload.fallbacks.length && !contradiction(payload) && !accountSentence(payload);
     setText(fine, good ? `✓ ${word("no call fell back")}` : "");
   }
 
@@ -60,7 +60,9 @@ export function createHead() {
 function warnings(payload) {
   const said = payload.fallbacks.slice(0, MOST_FALLBACKS).map((fallback) => `⚠ ${fallbackSentence(fallback, payload.calls)}`);
   const rest = payload.fallbacks.length - said.length;
-  return rest > 0 ? [...said, `⚠ ${plural(rest, "more reason")} in the table`] : said;
+  const past = accountSentence(payload);
+  const first = past ? [`⚠ ${past}`, ...said] : said;
+  return rest > 0 ? [...first, `⚠ ${plural(rest, "more reason")} in the table`] : first;
 }
 
 /** @param {Element} bar @param {Payload} payload */

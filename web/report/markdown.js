@@ -3,7 +3,7 @@
 /** @typedef {import("./payload.js").Row} Row */
 
 import {
-  about, backendName, contradiction, count, environmentLine, failureOf, fallbackSentence, figure, gainSentence, headline, kind, label,
+  about, accountSentence, backendName, contradiction, count, environmentLine, failureOf, fallbackSentence, figure, gainSentence, headline, kind, label,
   peak, percent, plain, progress, shape, state,
 } from "./format.js";
 import { newestRun, shareOfTime } from "./payload.js";
@@ -36,6 +36,7 @@ export function toMarkdown(payload) {
     "",
     escaped(about(payload)),
     "",
+    escaped(accountSentence(payload)),
     failureOf(payload).told && `**${escaped(failureOf(payload).told)}** ${escaped(failureOf(payload).advice)}`,
     escaped(gainSentence(payload)),
     "",

@@ -1,4 +1,5 @@
 // @ts-check
+/** @typedef {{ calls: number, hooked: number, past: { calls: number, role: string, how: string, ran: string }[] }} Account */
 /**
  * @typedef {{run: number, state: string, steps: number, forwards: number, seconds: number, step_seconds: number[],
  *   peak_gib: number | null, calls: number}} Run
@@ -16,6 +17,7 @@
  * @typedef {{schema: number, node: string | null, state: string, environment: Record<string, string | number | null>,
  *   model: Record<string, unknown>, requested: string, totals: Record<string, number>, calls: number, dropped: number,
  *   mismatches: number, fallbacks: Fallback[], runs: Run[], rows: Row[], grid: Grid[] | null, coverage: string[], notes: string[],
+ *   account?: Account,
  *   failure?: Failure | null, gain?: Gain | null, forecast?: Forecast[], files?: string[], workflow?: string, date?: string,
  *   video?: Video | null}} Payload those with a question mark came later: an older report has none
  */

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from ....attention.choose.timings import Timings, own_timings
+from ....attention.choose.measure.timings import Timings, own_timings
 from ....attention.record.recorder import Recorder
 from ....attention.run.dispatch import Dispatcher
 from .shape import Shape

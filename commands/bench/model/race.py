@@ -10,8 +10,8 @@ import torch
 
 from ....attention.backends import BACKENDS
 from ....attention.call import Call
-from ....attention.choose.timer import timer_for
-from ....attention.choose.turns import rounds
+from ....attention.choose.measure.timer import timer_for
+from ....attention.choose.measure.turns import rounds
 from ....attention.environment import probe
 from ....attention.wan import TEXT_TOKENS, Video
 from ....bench.benchmark import Progress

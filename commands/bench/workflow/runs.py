@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from ....attention.choose.turns import turns
+from ....attention.choose.measure.turns import turns
 from ....bench.benchmark import Progress
 from ....bench.results.row import Results
 from . import machine, prompt

@@ -10,7 +10,7 @@ os.environ["TRITON_INTERPRET"] = "1"
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import conftest  # noqa: F401
 import torch
-from wanattn.attention.backends import fp8_triton
+from wanattn.attention.backends.kernels import fp8_triton
 from wanattn.tests.attention.backends import plain_fp8
 
 CASES = [

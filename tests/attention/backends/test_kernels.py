@@ -10,14 +10,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from wanattn.attention.backends import Refused, packages
-from wanattn.attention.backends.fastflash import FASTFLASH
-from wanattn.attention.backends.flash import FA2, FA3, FA4, TORCH_FA3, TORCH_FA4
-from wanattn.attention.backends.fp8 import FA3_FP8
-from wanattn.attention.backends.kitchen import INT8
-from wanattn.attention.backends.sage import SAGE, SAGE3, entry_point
-from wanattn.attention.backends.xformers import XFORMERS
+from wanattn.attention.backends.kernels.fastflash import FASTFLASH
+from wanattn.attention.backends.kernels.flash import FA2, FA3, FA4, TORCH_FA3, TORCH_FA4
+from wanattn.attention.backends.kernels.fp8 import FA3_FP8
+from wanattn.attention.backends.kernels.kitchen import INT8
+from wanattn.attention.backends.kernels.sage import SAGE, SAGE3, entry_point
+from wanattn.attention.backends.kernels.xformers import XFORMERS
 from wanattn.attention.call import Call, Inputs
-from wanattn.attention.choose.reference import Reference
+from wanattn.attention.choose.measure.reference import Reference
 from wanattn.attention.environment import Environment, Gpu, probe
 from wanattn.tests.attention.backends import plain_fp8
 

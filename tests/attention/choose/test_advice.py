@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from wanattn.attention.backends import BACKENDS, packages
 from wanattn.attention.choose import advice, cards
-from wanattn.attention.choose.timings import Timing
+from wanattn.attention.choose.measure.timings import Timing
 from wanattn.attention.environment import Environment, Gpu
 
 GIB = 2**30

@@ -9,10 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from wanattn.attention.backends import BACKENDS
-from wanattn.attention.choose import policy, tuner
+from wanattn.attention.choose import policy
+from wanattn.attention.choose.measure import tuner
+from wanattn.attention.choose.measure.timings import Timing, Timings
+from wanattn.attention.choose.measure.tuner import Measurement
 from wanattn.attention.choose.policy import Policy, choose
-from wanattn.attention.choose.timings import Timing, Timings
-from wanattn.attention.choose.tuner import Measurement
 from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.run.dispatch import Dispatcher
 from wanattn.attention.run.forward import Forward

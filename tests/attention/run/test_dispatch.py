@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 from wanattn.attention import backends
+from wanattn.attention.choose.measure.timings import Timings
 from wanattn.attention.choose.policy import NoBackend, Policy
 from wanattn.attention.choose.rules import Rule
-from wanattn.attention.choose.timings import Timings
 from wanattn.attention.record.evidence import watch
 from wanattn.attention.record.name import name_of
 from wanattn.attention.record.record import OPERATORS

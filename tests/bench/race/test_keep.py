@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 from wanattn.attention.backends import BACKENDS
-from wanattn.attention.choose.timings import Timings
+from wanattn.attention.choose.measure.timings import Timings
 from wanattn.attention.wan import Variant, Video
 from wanattn.bench.race import keep as room
 from wanattn.bench.race.case import cases_of

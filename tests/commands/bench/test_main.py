@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from wanattn.attention.choose.timer import timer_for
+from wanattn.attention.choose.measure.timer import timer_for
 from wanattn.bench.benchmark import Benchmark
 from wanattn.bench.results import file
 from wanattn.bench.results.row import Row

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import torch
 from wanattn.attention.backends import BACKENDS, Backend, register
-from wanattn.attention.choose.timings import parse
+from wanattn.attention.choose.measure.timings import parse
 from wanattn.attention.wan import Variant, Video
 from wanattn.bench.results.row import Results
 from wanattn.commands.bench.model.contender import described

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ..call import Inputs
+from ...call import Inputs
 
 CHECKED_HEADS = 4
 CHECKED_ROWS = 32

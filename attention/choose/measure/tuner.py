@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .. import failure
-from ..backends import Backend
-from ..call import Call, Inputs
+from ... import failure
+from ...backends import Backend
+from ...call import Call, Inputs
 from .matmul import BusyTimer
 from .reference import Reference
 from .timer import timer_for

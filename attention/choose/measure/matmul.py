@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from ..environment import free_memory
+from ...environment import free_memory
 from .timer import timer_for
 
 SIDE = 4096

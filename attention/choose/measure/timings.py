@@ -16,9 +16,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .. import disk
-from ..call import Call
-from ..environment import probe
+from ... import disk
+from ...call import Call
+from ...environment import probe
 
 log = logging.getLogger("wanattn")
 

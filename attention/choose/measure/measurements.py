@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ..backends import Backend
-from ..backends.kernel import Kernel
-from ..call import Call, Inputs
+from ...backends import Backend
+from ...backends.kernel import Kernel
+from ...call import Call, Inputs
 from .timings import Timing, Timings, key_of
 from .tuner import Measurement, check, tune
 

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from wanattn.attention.backends import BACKENDS, Backend
 from wanattn.attention.call import Call, Inputs
-from wanattn.attention.choose import matmul, tuner
-from wanattn.attention.choose.matmul import MatrixProducts
-from wanattn.attention.choose.reference import Reference
-from wanattn.attention.choose.tuner import Measurement, check, describe, tune
+from wanattn.attention.choose.measure import matmul, tuner
+from wanattn.attention.choose.measure.matmul import MatrixProducts
+from wanattn.attention.choose.measure.reference import Reference
+from wanattn.attention.choose.measure.tuner import Measurement, check, describe, tune
 
 FLASH, MATH = BACKENDS["flash"], BACKENDS["math"]
 
@@ -282,7 +282,7 @@ def test_products_last_about_as_long_as_asked(monkeypatch):
 
 
 def test_products_take_a_small_part_of_the_free_memory(monkeypatch):
-    monkeypatch.setattr("wanattn.attention.choose.matmul.free_memory", lambda device: 2**28)
+    monkeypatch.setattr("wanattn.attention.choose.measure.matmul.free_memory", lambda device: 2**28)
 
     products = MatrixProducts(torch.device("cpu"), torch.float32)
 

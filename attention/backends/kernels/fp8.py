@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ..environment import Environment
+from ...environment import Environment
+from ..kernel import kernel
+from ..limits import Limits
+from ..packages import Package
 from .flash import FA3_PACKAGE
-from .kernel import kernel
-from .limits import Limits
-from .packages import Package
 
 
 def _load():

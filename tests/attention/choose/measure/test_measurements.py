@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from wanattn.attention.backends import Backend
 from wanattn.attention.call import Call, Inputs
-from wanattn.attention.choose.measurements import Measurements
-from wanattn.attention.choose.timings import Timing, Timings
+from wanattn.attention.choose.measure.measurements import Measurements
+from wanattn.attention.choose.measure.timings import Timing, Timings
 
 
 class Counted:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from ..call import Call
-from ..environment import Environment
-from .backend import Refused
-from .kernel import kernel, on_device_of
-from .limits import Limits
-from .packages import Package, pip
+from ...call import Call
+from ...environment import Environment
+from ..backend import Refused
+from ..kernel import kernel, on_device_of
+from ..limits import Limits
+from ..packages import Package, pip
 
 
 def _load():

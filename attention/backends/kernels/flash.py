@@ -6,12 +6,12 @@ import functools
 
 import torch
 
-from ..call import Call
-from ..environment import Environment
-from . import process
-from .kernel import kernel
-from .limits import Limits
-from .packages import Package, pip
+from ...call import Call
+from ...environment import Environment
+from .. import process
+from ..kernel import kernel
+from ..limits import Limits
+from ..packages import Package, pip
 
 
 def _load_fa2():

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import torch
 
-from ..call import Call
-from ..environment import Environment
-from . import packages
-from .kernel import kernel, on_device_of
-from .limits import HALF, Limits
-from .packages import Package, pip
+from ...call import Call
+from ...environment import Environment
+from .. import packages
+from ..kernel import kernel, on_device_of
+from ..limits import HALF, Limits
+from ..packages import Package, pip
 
 FEW_KEYS = 4096
 # What `sageattn` 2.2 runs, by compute capability; a build of somebody else's may know more.

@@ -15,8 +15,8 @@ import pytest
 import torch
 from filelock import FileLock
 from wanattn.attention import disk
-from wanattn.attention.choose import timings as room
-from wanattn.attention.choose.timings import (
+from wanattn.attention.choose.measure import timings as room
+from wanattn.attention.choose.measure.timings import (
     Timing,
     Timings,
     bucket,

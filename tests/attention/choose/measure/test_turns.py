@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from wanattn.attention.choose.turns import rounds, turns
+from wanattn.attention.choose.measure.turns import rounds, turns
 
 
 def test_two_take_turns():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from ..environment import Environment
-from .kernel import kernel
-from .limits import HALF, Limits
-from .packages import Package, pip
+from ...environment import Environment
+from ..kernel import kernel
+from ..limits import HALF, Limits
+from ..packages import Package, pip
 
 
 def _load():
