@@ -9,7 +9,7 @@ READY := .venv/.ready
 TOO_OLD := "Python %d.%d, needs 3.10 or newer; try make PYTHON=python3.12" % sys.version_info[:2]
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check lint test-cpu test-web test-host bench
+.PHONY: demo test check lint test-cpu test-web test-host test-gpu bench
 
 demo: $(READY)
 	$(BIN)/wanattn demo
@@ -35,6 +35,13 @@ test-web:
 
 test-host: $(READY)
 	$(PY) tests/host/run.py
+
+# COMFYUI names the folder of a ComfyUI for the last one.
+COMFYUI ?= $(HOME)/comfy/ComfyUI
+test-gpu: $(READY)
+	$(PY) -m pytest tests/gpu
+	$(PY) tools/figures/evidence.py --device cuda
+	$(PY) tools/figures/overhead.py --device cuda --comfyui $(COMFYUI)
 
 bench: $(READY)
 	$(PY) tools/figures/evidence.py

@@ -15,16 +15,6 @@ from ...attention.failure import words
 from ...attention.record.name import name_of
 from ...version import __version__
 
-# Modules that call attention without the options that carry the hook, by class name.
-UNSEEN = {
-    "AudioInjector_WAN": "attention to audio",
-    "FaceBlock": "attention to the face of the driving video",
-    "MusicSelfAttention": "attention inside the music encoder",
-    "SingleStreamAttention": "attention to speech",
-    "SingleStreamMultiAttention": "attention to speech",
-    "Uni3CAttentionBlock": "attention inside the camera control network",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -48,14 +38,8 @@ def failure_of(error: Exception) -> dict:
 
 
 def unseen(model) -> list[str]:
-    """One sentence for each kind of module whose calls go unrecorded, and for attention that the checkpoint asks for."""
-    names = [type(module).__name__ for module in model.model.modules()]
-    sentences = [
-        f"{names.count(name)} x {name}: {what} runs on the host's default backend"
-        for name, what in UNSEEN.items()
-        if name in names
-    ]
-    return sentences + _preferred(model) + ["VAE and text encoder: not part of this model"]
+    """What a report tells of a model beside its calls: the attention that its file asks for, and what is no part of it."""
+    return [*_preferred(model), "VAE and text encoder: not part of this model"]
 
 
 def _preferred(model) -> list[str]:

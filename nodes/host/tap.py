@@ -199,7 +199,9 @@ class Tap:
     def _reaching(self, slot, forward: Forward, options: dict) -> Iterator[None]:
         """Calls that go past the hook, and those of compiled graphs, come to the override that takes or watches them."""
         override = slot if isinstance(slot, Override) else self._last_taker() or self._watch
-        forward.taker = override.dispatcher
+        forward.taker = taker = override.dispatcher
+        strict = taker.chooses and taker.policy.on_refusal == "stop"
+        forward.strict = taker.policy.backend if strict and taker.policy.backend != "host" else ""
         forward.seek, forward.sought = self._places and self._places.role, self._sought
         certain = override is slot
         led = nullcontext() if self._graphs.compiled else NAMES.led()

@@ -229,3 +229,20 @@ def file_that_names_its_attention(model, function: Callable, name: str) -> Itera
         for module in modules:
             object.__delattr__(module, "comfy_attention")
             object.__delattr__(module, "forward")
+
+
+def kernel_called_directly(model, kernel: Callable):
+    """As packs do it that patch self-attention to go straight to a kernel: no function of the host or of torch."""
+    model = model.clone()
+    for number, block in enumerate(blocks_of(model)):
+
+        def forward(x, freqs, transformer_options=None, module=block.self_attn):
+            batch, tokens, _ = x.shape
+            split = (batch, tokens, module.num_heads, module.head_dim)
+            q, k, v = (
+                part(x).view(split).transpose(1, 2) for part in (module.q, module.k, module.v)
+            )
+            return module.o(kernel(q, k, v).transpose(1, 2).reshape(x.shape))
+
+        model.add_object_patch(f"diffusion_model.blocks.{number}.self_attn.forward", forward)
+    return model

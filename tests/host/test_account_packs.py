@@ -287,6 +287,47 @@ def test_real_radial_attention_does_what_its_imitation_does(fresh, monkeypatch):
     assert counting.counts("kernel") == {("foreign",): 2, ("flash",): CALLS - 2}
 
 
+def test_a_kernel_that_nobody_can_see_is_told_by_the_module_that_ran(fresh, workbench):
+    changed = imitations.kernel_called_directly(fresh, imitations.plain_attention)
+    patched = workbench.backend(changed, "math")
+    sample(patched)
+
+    report = workbench.report(patched)
+    account = report.payload["account"]
+    assert (account["calls"], account["hooked"]) == (CALLS, CALLS // 2)
+    (past,) = account["past"]
+    assert (past["role"], past["calls"], past["ran"]) == ("self", CALLS // 2, "")
+    assert "forward of WanSelfAttention replaced by" in past["how"]
+    assert report.payload["totals"] == {"math": CALLS // 2}
+
+
+def test_a_call_that_nobody_can_reach_ends_a_run_that_must_stop(fresh, workbench):
+    changed = imitations.kernel_called_directly(fresh, imitations.plain_attention)
+    patched = workbench.backend(changed, "math", "stop")
+
+    with pytest.raises(RuntimeError, match=r"cannot reach blocks\.0\.self_attn"):
+        sample(patched)
+    text = workbench.report(patched).text
+    assert text.startswith("stopped at block 0: forward of WanSelfAttention replaced by")
+
+
+def test_a_kernel_of_another_pack_can_be_taken_over(foreign, workbench):
+    report, counting = foreign(
+        lambda m: workbench.run(
+            "WanAttnBackend",
+            "10",
+            model=m,
+            backend="math",
+            on_refusal="next best",
+            other_packs="take over",
+        )[0],
+        "module",
+    )
+
+    assert set(counting.counts("kernel")) == {("math",)}
+    assert_told(report, counting)
+
+
 @pytest.mark.parametrize("node", ["backend", "diagnostics"])
 def test_options_may_be_copied_deeply(fresh, workbench, run, node):
     patched = imitations.options_copied(getattr(workbench, node)(fresh))
