@@ -24,6 +24,7 @@ from ..record.name import name_of
 from ..record.record import Record, Sighting
 from .finite import Guard, Suspect
 from .forward import Forward, Place
+from .output import fitting
 
 UNPLACED = "calls without a block number were met: rules that name blocks do not apply to them"
 log = logging.getLogger("wanattn")
@@ -163,7 +164,7 @@ class Dispatcher:
                 return self._leave(kind, record, forward, leave)
             run = functools.partial(backend.run, *inputs)
             try:
-                result = _fitting(self._attend(kind, run, record, forward, inputs.q.device), inputs)
+                result = fitting(self._attend(kind, run, record, forward, inputs.q.device), inputs)
             except self._passing:
                 raise
             except Exception as error:  # the one place where a kernel may fail
@@ -276,28 +277,6 @@ class Dispatcher:
         self.warnings.append(note)
         self._plans.distrust(kind.plan, suspect.backend, f"output not finite in {place}")
         kind.settle()
-
-
-def _fitting(result: object, inputs: Inputs) -> torch.Tensor:
-    """In the query's dtype. TypeError for what no attention gives: a broken package must not break the model."""
-    q, v = inputs.q, inputs.v
-    if not isinstance(result, torch.Tensor):
-        raise TypeError(f"gave {type(result).__name__}, needs a tensor")
-    fits = result.dtype == q.dtype and result.device == q.device and result.shape[-1] == v.shape[3]
-    return result if fits and result.shape[:3] == q.shape[:3] else _mended(result, q, v)
-
-
-def _mended(result: torch.Tensor, q: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    shape = (*q.shape[:3], v.shape[3])
-    if result.shape != shape:
-        raise TypeError(f"gave a tensor of shape {tuple(result.shape)}, needs {shape}")
-    if result.device != q.device:
-        raise TypeError(f"gave a tensor on {result.device}, needs {q.device}")
-    if not result.is_floating_point():
-        raise TypeError(
-            f"gave a tensor of {str(result.dtype).removeprefix('torch.')}, needs floats"
-        )
-    return result if result.dtype == q.dtype else result.to(q.dtype)
 
 
 def _confront(record: Record, sighting: Sighting) -> None:

@@ -20,16 +20,15 @@ Handler = Callable[[Forward, Callable, tuple, dict, bool], object]
 class StandIn:
     """In the place of `function`. Within a watched forward the call goes to `handler`, unless one is under way."""
 
-    __slots__ = ("__name__", "__wrapped__", "foreign", "function", "handler")
+    __slots__ = ("foreign", "function", "handler")
 
     def __init__(self, function: Callable, handler: Handler, foreign: bool) -> None:
-        self.function = self.__wrapped__ = function
+        self.function = function
         self.handler = handler
         self.foreign = foreign
-        self.__name__ = getattr(function, "__name__", type(function).__name__)
 
     def __getattr__(self, name: str):
-        return getattr(self.function, name)
+        return getattr(self.function, name)  # its name, and what it wraps, which some packs call
 
     def __call__(self, *args, **kwargs):
         forward = current()

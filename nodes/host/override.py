@@ -129,3 +129,16 @@ def inputs_of(q, k, v, heads: int, rest: dict) -> Inputs:
         head_dim = q.shape[-1] // heads
         q, k, v = split_heads(q, head_dim), split_heads(k, head_dim), split_heads(v, head_dim)
     return Inputs(q, k, v, mask, rest.get("scale"))
+
+
+def ahead(slot, own: Override) -> str:
+    """What it means for a node that another function sits in the slot, empty if it gets its calls."""
+    while isinstance(slot, Override) and slot is not own and not slot.dispatcher.chooses:
+        slot = slot.previous
+    if slot is own:
+        return ""
+    if isinstance(slot, Override):
+        return "another Attention Backend after this one decides"
+    if slot is None:
+        return "something after this node took its attention off the model"
+    return f"{name_of(slot)} was wired after this node and is asked first"

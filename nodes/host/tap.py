@@ -28,7 +28,7 @@ from .compiled import Graphs
 from .display import Display
 from .facts import Facts, facts_of, failure_of, unseen
 from .files import write_unfinished
-from .override import KEY, SLOT, Override
+from .override import KEY, SLOT, Override, ahead
 from .past import names
 from .payload import build
 from .roles import Places, sites_of
@@ -227,7 +227,7 @@ class Tap:
         self.recorder.forward(forward.step)
         forward.wish = self.wish or forward.wish
         forward.proof = self._proof or forward.proof
-        self._ahead = _ahead(slot, self.override) if self.override else ""
+        self._ahead = ahead(slot, self.override) if self.override else ""
 
     def _end_forward(self, wait: bool = False) -> None:
         if self.dispatcher:
@@ -294,19 +294,6 @@ class Tap:
         left_to = self.override and self.override.dispatcher.leaves and self.override.previous
         through = self._watch.previous or left_to
         return None if isinstance(through, Override) else through
-
-
-def _ahead(slot, own: Override) -> str:
-    """What it means for a node that another function sits in the slot, empty if it gets its calls."""
-    while isinstance(slot, Override) and slot is not own and not slot.dispatcher.chooses:
-        slot = slot.previous
-    if slot is own:
-        return ""
-    if isinstance(slot, Override):
-        return "another Attention Backend after this one decides"
-    if slot is None:
-        return "something after this node took its attention off the model"
-    return f"{name_of(slot)} was wired after this node and is asked first"
 
 
 def _start_peak(device: torch.device) -> torch.device | None:

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from wanattn.attention.record.recorder import Recorder
+from wanattn.attention.run.follow import calling, entered, followed
+from wanattn.attention.run.forward import Forward, Unreachable
+from wanattn.attention.run.site import Site
+
+
+def attention(q):
+    return q
+
+
+class Direct(torch.nn.Module):
+    def forward(self, x):
+        return attention(x)
+
+
+class ByMethod(torch.nn.Module):
+    def forward(self, x):
+        return self.attend(x)
+
+    def attend(self, x):
+        return [attention(part) for part in x]
+
+
+class OfTorch(torch.nn.Module):
+    def forward(self, x):
+        return F.scaled_dot_product_attention(x, x, x)
+
+
+class Overridden(Direct):
+    """Its base calls attention, it does not."""
+
+    def forward(self, x):
+        return x
+
+
+def test_modules_that_call_attention_are_found_by_their_code():
+    modules = {
+        "a": Direct(),
+        "b": ByMethod(),
+        "c": OfTorch(),
+        "d": Overridden(),
+        "e": torch.nn.Linear(1, 1),
+    }
+
+    assert [name for name, _ in calling(modules.items(), [attention])] == ["a", "b", "c"]
+
+
+def test_a_forward_of_its_own_counts_too():
+    module = Overridden()
+    module.forward = lambda x: attention(x)
+
+    assert [name for name, _ in calling([("a", module)], [attention])] == ["a"]
+
+
+@pytest.fixture
+def silent():
+    """A site that makes no call which anybody sees."""
+    module = Overridden()
+    return Site(module, "blocks.3.self_attn", "self", 3, home=("nobody",))
+
+
+def test_a_module_that_ran_without_a_call_is_told(silent):
+    recorder = Recorder()
+    recorder.begin("job", 1)
+    with followed([silent]), entered(Forward(recorders=[recorder])) as _:
+        silent.module(torch.ones(1))
+
+    (run,) = recorder.snapshot().runs
+    ((how, role, ran),) = run.past
+    assert (role, ran) == ("self", "") and how.startswith("class replaced by")
+
+
+def test_a_module_that_nobody_watches_runs_as_ever(silent):
+    with followed([silent]):
+        silent.module(torch.ones(1))
+    assert not silent.module._forward_hooks and not silent.module._forward_pre_hooks
+
+
+def test_a_run_that_must_stop_stops_there(silent):
+    with (
+        followed([silent]),
+        entered(Forward(strict="flash")),
+        pytest.raises(Unreachable, match=r"'flash' cannot reach blocks.3.self_attn"),
+    ):
+        silent.module(torch.ones(1))
+
+
+def test_an_error_in_a_module_leaves_no_trace_of_it(silent):
+    forward = Forward()
+
+    def broken(x):
+        raise ZeroDivisionError
+
+    silent.module.forward = broken
+    with followed([silent]), entered(forward), pytest.raises(ZeroDivisionError):
+        silent.module(torch.ones(1))
+    assert forward.sites == []

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import sys
+import threading
+import types
+
+import pytest
+from wanattn.attention.run.follow import entered
+from wanattn.attention.run.forward import Forward
+from wanattn.attention.run.names import Names, StandIn
+
+
+def attention(q):
+    return q
+
+
+def handled(forward, function, args, kwargs, foreign):
+    forward.calls += 1
+    return ("handled", function(*args, **kwargs), foreign)
+
+
+@pytest.fixture
+def importer(monkeypatch):
+    """A module that has imported the function under a name of its own."""
+    module = types.ModuleType("somebody.model")
+    module.optimized = attention
+    monkeypatch.setitem(sys.modules, "somebody.model", module)
+    return module
+
+
+@pytest.fixture
+def names():
+    return Names({attention: handled}, "wanattn")
+
+
+def test_a_name_leads_to_the_handler_within_a_forward_and_is_put_back(importer, names):
+    with names.led():
+        assert importer.optimized(1) == 1  # nobody watches here
+        with entered(Forward()):
+            assert importer.optimized(1) == ("handled", 1, False)
+    assert importer.optimized is attention
+
+
+def test_a_call_that_is_under_way_is_not_counted_again(importer, names):
+    forward = Forward(inside=True)
+    with names.led(), entered(forward):
+        assert importer.optimized(1) == 1
+    assert forward.calls == 0
+
+
+def test_other_threads_go_straight_through(importer, names):
+    found = []
+    with names.led(), entered(Forward()):
+        thread = threading.Thread(target=lambda: found.append(importer.optimized(1)))
+        thread.start()
+        thread.join()
+    assert found == [1]
+
+
+def test_the_names_stay_until_the_last_forward_is_over(importer, names):
+    with names.led():
+        with names.led():
+            pass
+        assert isinstance(importer.optimized, StandIn)
+    assert importer.optimized is attention
+
+
+def test_what_another_put_there_is_told_apart_and_left_in_its_place(importer, names):
+    def sparse(q):
+        return -q
+
+    with names.led():
+        pass
+    importer.optimized = sparse
+    with names.led(), entered(Forward()):
+        assert importer.optimized(1) == ("handled", -1, True)
+    assert importer.optimized is sparse
+
+
+def test_what_is_put_there_meanwhile_stays(importer, names):
+    def late(q):
+        return q
+
+    with names.led():
+        importer.optimized = late
+    assert importer.optimized is late
+
+
+def test_a_stand_in_looks_like_what_it_stands_for(importer, names):
+    attention.__wrapped__ = "what it wraps"
+    try:
+        with names.led():
+            assert importer.optimized.__name__ == "attention"
+            assert importer.optimized.__wrapped__ == "what it wraps"
+    finally:
+        del attention.__wrapped__
+
+
+def test_an_error_in_a_forward_puts_every_name_back(importer, names):
+    with pytest.raises(ZeroDivisionError), names.led(), entered(Forward()):
+        raise ZeroDivisionError
+    assert importer.optimized is attention
