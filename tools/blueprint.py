@@ -6,7 +6,7 @@ import uuid
 
 from .graph import Graph
 
-WATCHED_MODEL = "Wan Attention (backend and panel)"
+WATCHED_MODEL = "Backend and live panel (Wan)"
 DESCRIPTION = "Attention Backend and Attention Diagnostics as one node: goes between a Wan model and its sampler, one for each expert."
 ALIASES = ["wan attention", "attention backend", "sdpa", "flash", "sage", "cudnn"]
 

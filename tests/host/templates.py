@@ -73,7 +73,7 @@ def _stand_in(prompt: dict, key: str, node: dict, channels: int) -> None:
         prompt[key] = {"class_type": name, "inputs": dict(inputs)}
     elif kind == "VAELoader":
         inputs = {"channels": channels, "side": 16 if channels == 48 else 8}
-        prompt[key] = {"class_type": "TestVAE", "inputs": inputs}
+        prompt[key] = {"class_type": "TestDecoder", "inputs": inputs}
     elif kind == "UNETLoader":
         name = kind_of(node["inputs"]["unet_name"])
         node["inputs"] = {"unet_name": f"{name}_1.safetensors", "weight_dtype": "default"}

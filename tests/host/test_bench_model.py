@@ -94,7 +94,7 @@ def test_the_tokens_are_counted_as_the_host_s_model_makes_them(build, name, clip
 
     output, _ = forward(contender, random_inputs(denoiser, clip, 0))
 
-    calls = {call for call, _, _ in contender.recorder.snapshot().rows}
+    calls = {row.call for row in contender.recorder.snapshot().rows}
     assert {call.q_len for call in calls} == {SHAPES[name].variant.tokens(clip)}
     assert output.shape == SHAPES[name].latent(clip)
 

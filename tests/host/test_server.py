@@ -12,7 +12,7 @@ from wanattn.tests.host.workbench import read_report
 
 COLUMNS = (
     "run,step,block,role,cond,batch,heads,q_len,kv_len,head_dim,dtype,mask,"
-    "requested,active,evidence,reason,ms"
+    "requested,active,evidence,reason,ms,via"
 )
 FACES = {
     "WanAttnBackend": ("Attention Backend", ["model", "backend", "on_refusal"], ["MODEL"]),
@@ -239,4 +239,4 @@ def test_unpatched_model_tells_what_the_host_ran(server):
 
     report = read_report(server.output, "bare")
     assert report.payload["totals"] == {"sub_quad": 8}
-    assert report.counts("requested", "evidence") == {("host", "profiled"): 8}
+    assert report.counts("requested", "evidence") == {("host", "host"): 8}

@@ -153,7 +153,7 @@ COUNT = ("INT", {"default": 9})
 KEY = ("STRING", {"default": ""})
 NODE_CLASS_MAPPINGS = {
     "TestText": _node(("CLIP",), test_text),
-    "TestVAE": _node(("VAE",), test_vae, {"channels": COUNT, "side": COUNT}),
+    "TestDecoder": _node(("VAE",), test_vae, {"channels": COUNT, "side": COUNT}),
     "TestVision": _node(("CLIP_VISION",), test_vision),
     "TestHearing": _node(("AUDIO_ENCODER",), test_hearing),
     "TestFrames": _node(("IMAGE", "MASK"), test_frames, {"count": COUNT}),
