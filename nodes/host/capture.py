@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import folder_paths
 import psutil
 
+from ...attention import disk
 from ...attention.choose.rules import Span, parse_ranges
 from ...attention.record.capture import save, size_of
 from ...attention.run.forward import Seen
@@ -130,14 +129,8 @@ class Capture:
         if self._path(folder, role, span).exists():  # another node of the same job was quicker
             self._number = _free_number(folder)
         target = self._path(folder, role, span)
-        part = target.with_suffix(".part")
-        try:
+        with disk.draft(target) as part:
             save(part, role, seen.inputs, self._facts(seen))
-            os.replace(part, target)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise
         log.info("node %s: captured %s", self.node, target.name)
 
     def _path(self, folder: Path, role: str, span: str) -> Path:

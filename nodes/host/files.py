@@ -12,6 +12,7 @@ from pathlib import Path
 import folder_paths
 from server import PromptServer
 
+from ...attention import disk
 from ...attention.record.recorder import Snapshot
 from ...attention.report import html
 from ...attention.report.text import csv_of
@@ -54,7 +55,7 @@ def write(snapshot: Snapshot, payload: dict, prefix: str) -> list[str]:
         ".html": lambda: html.render(payload),
     }
     for suffix, make in makers.items():
-        Path(f"{stem}{suffix}").write_text(make(), encoding="utf-8", newline="")
+        disk.write(Path(f"{stem}{suffix}"), make())
     place = Path(os.path.relpath(stem, output)).as_posix()
     return [f"{place}{suffix}" for suffix in makers]
 
