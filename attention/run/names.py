@@ -15,22 +15,31 @@ from .follow import current
 from .forward import Forward
 
 Handler = Callable[[Forward, Callable, tuple, dict, bool], object]
+Hook = tuple[str, str]
 
 
 class StandIn:
-    """In the place of `function`. Within a watched forward the call goes to `handler`, unless one is under way."""
+    """In the place of `function`. Within a watched forward the call goes to `handler`, unless one is under way.
 
-    __slots__ = ("foreign", "function", "handler")
+    `hook` is the keyword of a call, and the key in it, with which the call comes through the hook by itself; what is
+    `foreign` need not ask the hook.
+    """
 
-    def __init__(self, function: Callable, handler: Handler, foreign: bool) -> None:
+    __slots__ = ("foreign", "function", "handler", "hook")
+
+    def __init__(self, function: Callable, handler: Handler, foreign: bool, hook: Hook) -> None:
         self.function = function
         self.handler = handler
         self.foreign = foreign
+        self.hook = hook
 
     def __getattr__(self, name: str):
         return getattr(self.function, name)  # its name, and what it wraps, which some packs call
 
     def __call__(self, *args, **kwargs):
+        keyword, key = self.hook
+        if not self.foreign and key in (kwargs.get(keyword) or ()):
+            return self.function(*args, **kwargs)
         forward = current()
         if forward is None or forward.inside:
             return self.function(*args, **kwargs)
@@ -40,8 +49,14 @@ class StandIn:
 class Names:
     """`handlers` are given for each known function. Modules named like `own` keep their names as they are."""
 
-    def __init__(self, handlers: dict[Callable, Handler], own: str) -> None:
+    def __init__(
+        self,
+        handlers: dict[Callable, Handler],
+        own: str,
+        hook: Hook = ("", ""),
+    ) -> None:
         self._handlers = handlers
+        self._hook = hook
         self._own = own
         self._lock = threading.Lock()
         self._inside = 0
@@ -89,7 +104,7 @@ class Names:
         """One for each function: a compiled graph that saw it knows it again."""
         made = self._made.get(id(function))
         if made is None or made.function is not function:
-            made = self._made[id(function)] = StandIn(function, handler, foreign)
+            made = self._made[id(function)] = StandIn(function, handler, foreign, self._hook)
         return made
 
     def _restore(self) -> None:

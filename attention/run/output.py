@@ -10,14 +10,9 @@ from ..call import Inputs
 def fitting(result: object, inputs: Inputs) -> torch.Tensor:
     """In the query's dtype. TypeError for what no attention gives: a broken package must not break the model."""
     q, v = inputs.q, inputs.v
+    shape = (*q.shape[:3], v.shape[3])
     if not isinstance(result, torch.Tensor):
         raise TypeError(f"gave {type(result).__name__}, needs a tensor")
-    fits = result.dtype == q.dtype and result.device == q.device and result.shape[-1] == v.shape[3]
-    return result if fits and result.shape[:3] == q.shape[:3] else _mended(result, q, v)
-
-
-def _mended(result: torch.Tensor, q: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    shape = (*q.shape[:3], v.shape[3])
     if result.shape != shape:
         raise TypeError(f"gave a tensor of shape {tuple(result.shape)}, needs {shape}")
     if result.device != q.device:

@@ -23,10 +23,8 @@ OWN = __name__.partition(".")[0]
 def _host_call(
     forward: Forward, function: Callable, args: tuple[Any, ...], kwargs: dict, foreign: bool
 ):
-    options = kwargs.get("transformer_options")
-    hooked = not foreign and options is not None and SLOT in options
     heads = args[3] if len(args) > 3 else kwargs.get("heads")
-    if hooked or forward.taker is None or not isinstance(heads, int) or not _tensors(args):
+    if forward.taker is None or not isinstance(heads, int) or not _tensors(args):
         return function(*args, **kwargs)
     rest = {"mask": None, "skip_reshape": False, "skip_output_reshape": False, **kwargs}
     if len(args) > 4:
@@ -62,4 +60,5 @@ def _how(forward: Forward, function: Callable, foreign: bool) -> str:
 def names() -> Names:
     """Of every attention function of the host and of torch, wherever it was imported."""
     handlers = dict.fromkeys(host_functions(), _host_call)
-    return Names({**handlers, F.scaled_dot_product_attention: past_sdpa}, OWN)
+    hook = ("transformer_options", SLOT)
+    return Names({**handlers, F.scaled_dot_product_attention: past_sdpa}, OWN, hook)
