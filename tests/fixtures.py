@@ -12,6 +12,7 @@ from wanattn.attention.call import Call, Inputs
 from wanattn.attention.choose.measure import timings
 from wanattn.attention.environment import Environment, Gpu
 from wanattn.attention.run.forward import Place
+from wanattn.attention.run.given import Split
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", (9, 0), 80 * 2**30)
 CUDA = Environment(
@@ -56,7 +57,8 @@ def attend(dispatcher, tensors, forward, block=0, leave=None, fickle=False, **fa
     inputs = Inputs(*tensors)
     role = forward.role(inputs.q.shape[2], inputs.k.shape[2], block)
     back = functools.partial(leave or _nobody, *inputs[:3])
-    return dispatcher.run(inputs, Place(role, block, fickle=fickle, **facts), forward, back)
+    place = Place(role, block, fickle=fickle, **facts)
+    return dispatcher.run(Split(inputs, back), place, forward)
 
 
 def _nobody(*tensors):

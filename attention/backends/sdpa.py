@@ -52,38 +52,38 @@ aten = torch.ops.aten
 
 
 def _flash(q, k, v, mask=None, scale=None) -> torch.Tensor:
-    if q.device.type == "cpu":
+    if q.is_cpu:
         bias = _bias(mask, q)
-        return aten._scaled_dot_product_flash_attention_for_cpu(
+        return aten._scaled_dot_product_flash_attention_for_cpu.default(
             q, k, v, attn_mask=bias, scale=scale
         )[0]
     with process.LOCK:  # torch's swap of this kernel holds for every thread
-        return aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
+        return aten._scaled_dot_product_flash_attention.default(q, k, v, scale=scale)[0]
 
 
 def _efficient(q, k, v, mask=None, scale=None) -> torch.Tensor:
     bias = _bias(mask, q)
     bias = None if bias is None else bias.expand(*q.shape[:3], k.shape[2])
-    return aten._scaled_dot_product_efficient_attention(
+    return aten._scaled_dot_product_efficient_attention.default(
         q, k, v, bias, _trained(q, k, v), scale=scale
     )[0]
 
 
 def _cudnn(q, k, v, mask=None, scale=None) -> torch.Tensor:
     bias = _bias(mask, q)
-    return aten._scaled_dot_product_cudnn_attention(q, k, v, bias, _trained(q, k, v), scale=scale)[
-        0
-    ]
+    return aten._scaled_dot_product_cudnn_attention.default(
+        q, k, v, bias, _trained(q, k, v), scale=scale
+    )[0]
 
 
 def _math(q, k, v, mask=None, scale=None) -> torch.Tensor:
     grouped = k.shape[1] != q.shape[1]
-    if q.device.type not in ("cpu", "cuda"):  # torch has no other kernel there
+    if not (q.is_cpu or q.is_cuda):  # torch has no other kernel there
         return F.scaled_dot_product_attention(q, k, v, mask, scale=scale, enable_gqa=grouped)
     bias = _bias(mask, q)
-    return aten._scaled_dot_product_attention_math(q, k, v, bias, scale=scale, enable_gqa=grouped)[
-        0
-    ]
+    return aten._scaled_dot_product_attention_math.default(
+        q, k, v, bias, scale=scale, enable_gqa=grouped
+    )[0]
 
 
 def _bias(mask: torch.Tensor | None, q: torch.Tensor) -> torch.Tensor | None:

@@ -10,7 +10,8 @@ import torch
 
 from .record import Record
 
-Start = float | torch.cuda.Event | None
+Pair = tuple[torch.cuda.Event, torch.cuda.Event]
+Start = float | tuple[Pair, torch.cuda.Stream] | None
 
 
 _raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
@@ -22,43 +23,44 @@ class Stopwatch:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._streams: dict[tuple[int, int] | None, torch.cuda.Stream] = {}
-        self._spare: dict[int | None, list[torch.cuda.Event]] = defaultdict(list)
-        self._waiting: deque[tuple[Record, torch.cuda.Event, torch.cuda.Event, int | None]] = (
-            deque()
-        )
+        self._spare: dict[int | None, list[Pair]] = defaultdict(list)
+        self._waiting: deque[tuple[Record, Pair, int | None]] = deque()
 
     def start(self, device: torch.device) -> Start:
-        if device.type == "cuda":
-            return self._event(device)
-        return time.perf_counter() if device.type == "cpu" else None
+        kind = device.type
+        if kind == "cuda":
+            pair, stream = self._pair(device.index), self._stream(device)
+            pair[0].record(stream)
+            return pair, stream
+        return time.perf_counter() if kind == "cpu" else None
 
     def stop(self, start: Start, device: torch.device, record: Record) -> None:
         if isinstance(start, float):
             record.milliseconds = (time.perf_counter() - start) * 1e3
-        elif isinstance(start, torch.cuda.Event):
-            end = self._event(device)
-            with self._lock:
-                self._waiting.append((record, start, end, device.index))
+        elif isinstance(start, tuple):
+            pair, stream = start
+            pair[1].record(stream)
+            self._waiting.append((record, pair, device.index))
 
     def settle(self, wait: bool = False) -> None:
         """Read the events that the device has passed; `wait` reads all of them, once the work is done."""
         with self._lock:
             while self._waiting:
-                record, start, end, index = self._waiting[0]
+                record, pair, index = self._waiting[0]
                 if wait:
-                    end.synchronize()
-                elif not end.query():
+                    pair[1].synchronize()
+                elif not pair[1].query():
                     return
-                record.milliseconds = start.elapsed_time(end)
-                self._spare[index] += (start, end)
+                record.milliseconds = pair[0].elapsed_time(pair[1])
+                self._spare[index].append(pair)
                 self._waiting.popleft()
 
-    def _event(self, device: torch.device) -> torch.cuda.Event:
-        with self._lock:
-            spare = self._spare[device.index]
-            event = spare.pop() if spare else torch.cuda.Event(enable_timing=True)
-        event.record(self._stream(device))
-        return event
+    def _pair(self, index: int | None) -> Pair:
+        """Taken and given back in one step each, which no other thread can come between."""
+        try:
+            return self._spare[index].pop()
+        except IndexError:
+            return torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
 
     def _stream(self, device: torch.device) -> torch.cuda.Stream:
         """The current one; torch makes an object of it anew each time, which takes longer than the rest."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from ..backends import BACKENDS, Backend
-from ..call import Call, Inputs
+from ..call import Call
 from ..choose.measure.measurements import Measurements
 from ..choose.measure.timings import Timings
 from ..choose.plan import Plan, Plans, capturing
@@ -24,7 +24,8 @@ from ..record.name import name_of
 from ..record.record import Record, Sighting
 from .finite import Guard, Suspect
 from .forward import Forward, Place
-from .output import fitting
+from .given import Given
+from .output import Output, fitting, output_of
 
 UNPLACED = "calls without a block number were met: rules that name blocks do not apply to them"
 log = logging.getLogger("wanattn")
@@ -33,16 +34,18 @@ log = logging.getLogger("wanattn")
 @dataclass(slots=True)
 class Kind:
     """Calls that differ in nothing that decides. `asked` is the backend that is told to be asked for, `left_to` the
-    name of the function that runs those which are left alone, `remark` why they are."""
+    name of the function that runs those which are left alone, `remark` why they are, `output` what a kernel must give."""
 
     plan: Plan
     asked: str
     left_to: str
     remark: str
-    opaque: bool = False
+    opaque: bool
+    output: Output
     sighting: Sighting | None = None
     active: str = ""
     evidence: str = ""
+    proof: str = ""
     reason: str = ""
     watched: bool = False
 
@@ -51,10 +54,29 @@ class Kind:
         choice = self.plan.choice
         left = choice.backend is HOST
         self.active = self.left_to if left else choice.backend.name if choice.backend else ""
-        self.evidence = "host" if left else "forced"
+        self.evidence, self.proof = ("host", "sample") if left else ("forced", "off")
         self.reason = "; ".join(filter(None, (choice.reason, self.plan.remark, self.remark)))
         self.watched = not left and choice.backend is not None and not choice.backend.exact
         self.sighting = None
+
+    def record(self, place: Place, forward: Forward) -> Record:
+        return Record(
+            self.plan.call,
+            self.asked,
+            self.active,
+            self.evidence,
+            self.reason,
+            forward.step,
+            place.block,
+            forward.cond,
+            via=place.via,
+        )
+
+    def fits(self, result: object) -> bool:
+        return (
+            isinstance(result, torch.Tensor)
+            and (result.shape, result.dtype, result.device) == self.output
+        )
 
 
 class Dispatcher:
@@ -134,38 +156,31 @@ class Dispatcher:
         if wait and self._rulings:
             self.notes[: len(self.rules)] = self._rulings.notes(self.rules, self._met)
 
-    def run(
-        self,
-        inputs: Inputs,
-        place: Place,
-        forward: Forward,
-        leave: functools.partial,
-    ) -> torch.Tensor:
-        """The result is [batch, heads, tokens, head_dim], or what `leave` gives where the call goes back by it.
+    def run(self, given: Given, place: Place, forward: Forward) -> torch.Tensor:
+        """The result is [batch, heads, tokens, head_dim], or what the call gives where it is left alone.
 
         Raises NoBackend if every backend that the policy allows refuses the call or breaks on it.
         """
         outer, forward.inside = forward.inside, True
         try:
             if not forward.captures:
-                return self._run(inputs, place, forward, leave)
-            with forward.captured(place, inputs):
-                return self._run(inputs, place, forward, leave)
+                return self._run(given, place, forward)
+            with forward.captured(place, given.inputs()):
+                return self._run(given, place, forward)
         finally:
             forward.inside = outer
 
-    def _run(self, inputs, place, forward, leave) -> torch.Tensor:
-        kind = self._kind(inputs, place, forward, leave)
+    def _run(self, given: Given, place: Place, forward: Forward) -> torch.Tensor:
+        kind = self._kind(given, place, forward)
         while (backend := kind.plan.choice.backend) is not None:
-            where = (forward.step, place.block, forward.cond)
-            known = (kind.plan.call, kind.asked, kind.active, kind.evidence, kind.reason)
-            record = Record(*known, *where, via=place.via)
+            record = kind.record(place, forward)
             if backend is HOST:
-                return self._leave(kind, record, forward, leave)
-            run = functools.partial(backend.run, *inputs)
+                return self._leave(kind, record, forward, given)
+            inputs = given.inputs()
             try:
-                result = self._attend(kind, run, record, forward, inputs.q.device)
-                result = result if _fits(result, inputs) else fitting(result, inputs)
+                result = self._attend(kind, backend.run, inputs, record, forward, inputs.q.device)
+                if not kind.fits(result):
+                    result = fitting(result, inputs)
             except self._passing:
                 raise
             except Exception as error:  # the one place where a kernel may fail
@@ -181,20 +196,19 @@ class Dispatcher:
         ending.step, ending.block = forward.step, place.block
         raise ending from plan.error
 
-    def _leave(self, kind: Kind, record: Record, forward: Forward, leave) -> torch.Tensor:
+    def _leave(self, kind: Kind, record: Record, forward: Forward, given: Given) -> torch.Tensor:
         before = forward.calls
-        result = self._attend(kind, leave, record, forward, torch.device(record.call.device))
+        result = self._attend(kind, given.leave, (), record, forward, given.device())
         if forward.calls == before:  # else an override of ours further down took it and recorded it
             forward.add(record)
         return result
 
-    def _attend(self, kind: Kind, run, record: Record, forward: Forward, device) -> torch.Tensor:
-        proof = forward.proof or ("off" if kind.evidence == "forced" else "sample")
-        proof = "off" if kind.opaque else proof
+    def _attend(self, kind: Kind, run, operands, record: Record, forward: Forward, device):
+        proof = "off" if kind.opaque else forward.proof or kind.proof
         if proof == "off" or (proof == "sample" and kind.sighting):
-            result = forward.timed(run, device, record)
+            result = forward.timed(run, operands, device, record)
         else:
-            result, seen = evidence.watch(run, device)
+            result, seen = evidence.watch(functools.partial(run, *operands), device)
             kind.sighting = seen or kind.sighting
             record.milliseconds = seen and seen.milliseconds
             if seen and kind.evidence == "forced":
@@ -203,44 +217,32 @@ class Dispatcher:
             _confront(record, kind.sighting)
         return result
 
-    def _kind(self, inputs, place, forward, leave) -> Kind:
-        q, k, v, mask, _ = inputs
+    def _kind(self, given: Given, place: Place, forward: Forward) -> Kind:
         wish = "host" if place.left else self._wish(place, forward.step)
-        key = (
-            wish,
-            place.role,
-            place.protected,
-            q.shape,
-            k.shape,
-            v.shape,
-            q.dtype,
-            q.device,
-            q.stride(3) + k.stride(3) + v.stride(3),
-            None if mask is None else (mask.dtype, mask.shape),
-            self._where_to(place, forward, leave) if wish == "host" else None,
-        )
-        return self._kinds.get(key) or self._new_kind(key, inputs, place, forward, leave)
+        where = self._where_to(place, forward, given) if wish == "host" else None
+        key = (wish, place.role, place.protected, where, given.facts())
+        return self._kinds.get(key) or self._new_kind(key, given, place, forward)
 
-    def _where_to(self, place: Place, forward: Forward, leave) -> tuple:
+    def _where_to(self, place: Place, forward: Forward, given: Given) -> tuple:
         """What else tells apart calls that are left alone: another pack may run something else in another step."""
         step = forward.step if place.fickle else None
-        return id(leave.func), forward.wish, place.left, place.opaque, step
+        return id(given.back), forward.wish, place.left, place.opaque, step
 
-    def _new_kind(self, key: tuple, inputs, place, forward, leave) -> Kind:
+    def _new_kind(self, key: tuple, given: Given, place: Place, forward: Forward) -> Kind:
         """Stored once it is decided: an interrupt leaves nothing half done, a second thread waits."""
         with self._lock:
             if key in self._kinds:
                 return self._kinds[key]
-            q, k, v, mask, _ = inputs
-            call = Call.of(q, k, v, mask, place.role, place.protected)
+            inputs = given.inputs()
+            call = Call.of(*inputs[:4], place.role, place.protected)
             plan = self._plans.make(call, self._policies[key[0]], inputs)
             if place.left and self.policy.on_refusal == "stop" and self.policy.backend != "host":
                 rejected = (Rejection(self.policy.backend, (place.left,)),)
                 raise NoBackend(call, self.policy, rejected)
-            name = name_of(leave.func)
+            name = name_of(given.back)
             asked = forward.wish or "host" if self.watches or place.left else key[0]
             why = place.left or self._why_left(asked, name)
-            kind = Kind(plan, asked, name, why, place.opaque)
+            kind = Kind(plan, asked, name, why, place.opaque, output_of(inputs))
             kind.settle()
             self._kinds[key] = kind
             return kind
@@ -278,14 +280,6 @@ class Dispatcher:
         self.warnings.append(note)
         self._plans.distrust(kind.plan, suspect.backend, f"output not finite in {place}")
         kind.settle()
-
-
-def _fits(result: object, inputs: Inputs) -> bool:
-    """What nearly every kernel gives: as the query is."""
-    q, v = inputs.q, inputs.v
-    if not isinstance(result, torch.Tensor) or result.shape != q.shape:
-        return False
-    return result.dtype == q.dtype and result.device == q.device and v.shape[3] == q.shape[3]
 
 
 def _confront(record: Record, sighting: Sighting) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -13,6 +12,7 @@ import torch
 from ..call import Inputs
 from ..record.record import Record
 from ..record.recorder import Recorder
+from .given import Given
 from .site import CROSS, Site
 
 
@@ -63,9 +63,7 @@ class Taker(Protocol):
 
     takes_over: bool
 
-    def run(
-        self, inputs: Inputs, place: Place, forward: Forward, leave: functools.partial
-    ) -> torch.Tensor: ...
+    def run(self, given: Given, place: Place, forward: Forward) -> torch.Tensor: ...
 
 
 @dataclass(slots=True)
@@ -145,14 +143,18 @@ class Forward:
         return last is not None and last.block == block and last.call.role in ("self", "image")
 
     def timed(
-        self, run: Callable[[], torch.Tensor], device: torch.device, record: Record
+        self,
+        run: Callable[..., torch.Tensor],
+        operands: Sequence[object],
+        device: torch.device,
+        record: Record,
     ) -> torch.Tensor:
         """Run, and have the time put into the record once the device has passed the call."""
         if not self.recorders:
-            return run()
+            return run(*operands)
         stopwatch = self.recorders[0].stopwatch
         start = stopwatch.start(device)
-        result = run()
+        result = run(*operands)
         stopwatch.stop(start, device, record)
         return result
 

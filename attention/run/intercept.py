@@ -17,6 +17,7 @@ from ..choose.policy import Policy
 from ..record.recorder import Recorder
 from .dispatch import Dispatcher
 from .forward import Forward, Place
+from .given import Split
 
 CAUSAL = "causal or dropout call, left to torch"
 
@@ -111,7 +112,7 @@ def _attend(
     mask = attn_mask
     if mask is not None and mask.ndim < 4:
         mask = mask[(None,) * (4 - mask.ndim)]  # B H N M
-    return run(Inputs(query, key, value, mask, scale), found, leave=leave)
+    return run(Split(Inputs(query, key, value, mask, scale), leave), found)
 
 
 def _single_head(run, place, function, query, key, value, attn_mask, options: dict):

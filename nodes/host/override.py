@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import torch
@@ -13,12 +12,75 @@ from ...attention.record.name import name_of, owner_of
 from ...attention.record.recorder import Recorder
 from ...attention.run.dispatch import Dispatcher
 from ...attention.run.forward import Forward, Place
+from ...attention.run.given import facts
 from ...attention.run.operator import attend
 
 KEY = "wanattn"
 PRECISION = "low_precision_attention"
 SLOT = "optimized_attention_override"
 HOME = ("comfy", "comfy_extras")
+
+
+class HostCall:
+    """Tensors are [batch, tokens, heads * head_dim], apart by heads already where `rest` says `skip_reshape`.
+
+    `back` is the function that runs the call where it is left alone, with `args` and `kwargs`.
+    """
+
+    __slots__ = ("_inputs", "args", "back", "heads", "k", "kwargs", "q", "rest", "v")
+
+    def __init__(
+        self, back: Callable, args: tuple, kwargs: dict, q, k, v, heads: int, rest: dict
+    ) -> None:
+        self.back = back
+        self.args = args
+        self.kwargs = kwargs
+        self.q = q
+        self.k = k
+        self.v = v
+        self.heads = heads
+        self.rest = rest
+        self._inputs: Inputs | None = None
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Query and key tokens."""
+        q, k, apart = self.q, self.k, self.rest["skip_reshape"]
+        return q.shape[2 if apart else 1], k.shape[2 if apart else 1]
+
+    @property
+    def protected(self) -> bool:
+        return self.rest.get(PRECISION, True) is False
+
+    def facts(self) -> tuple:
+        rest = self.rest
+        return self.heads, rest["skip_reshape"], *facts(self.q, self.k, self.v, rest["mask"])
+
+    def device(self) -> torch.device:
+        return self.q.device
+
+    def inputs(self) -> Inputs:
+        if self._inputs is None:
+            self._inputs = self._split()
+        return self._inputs
+
+    def _split(self) -> Inputs:
+        q, k, v, mask = self.q, self.k, self.v, self.rest["mask"]
+        if mask is not None and mask.ndim != 4:
+            mask = mask[None, None] if mask.ndim == 2 else mask[:, None]  # B H N M
+        if not self.rest["skip_reshape"]:
+            head_dim = q.shape[-1] // self.heads
+            q, k, v = split_heads(q, head_dim), split_heads(k, head_dim), split_heads(v, head_dim)
+        return Inputs(q, k, v, mask, self.rest.get("scale"))
+
+    def leave(self) -> torch.Tensor:
+        return self.back(*self.args, **self.kwargs)
+
+    def laid_out(self, result: torch.Tensor) -> torch.Tensor:
+        """As the host asked for it; what it ran itself is so already."""
+        if result.ndim != 4 or self.rest["skip_output_reshape"]:
+            return result
+        return merge_heads(result)
 
 
 class Override:
@@ -70,24 +132,18 @@ class Override:
             return self._in_graph(func, q, k, v, heads, rest)
         options = kwargs.get("transformer_options") or {}
         forward = options.get(KEY) or Forward(recorders=[self._recorder])
-        inputs = inputs_of(q, k, v, heads, rest)
+        call = self._call(func, q, k, v, heads, rest, forward)
         block = forward.sites[-1][0].block if forward.sites else None
         block = options.get("block_index") if block is None else block
-        role = forward.role(inputs.q.shape[2], inputs.k.shape[2], block)
-        fickle = self.previous is not None
-        protected = kwargs.get(PRECISION, True) is False
-        place = Place(role, block, protected, self._kept(func), fickle)
-        result = self.dispatcher.run(
-            inputs, place, forward, self._leave(func, q, k, v, heads, rest, forward)
-        )
-        return merge_heads(result) if result.ndim == 4 and not skip_output_reshape else result
+        role = forward.role(*call.lengths, block)
+        place = Place(role, block, call.protected, self._kept(func), self.previous is not None)
+        return call.laid_out(self.dispatcher.run(call, place, forward))
 
-    def _leave(self, func, q, k, v, heads, rest: dict, forward: Forward) -> functools.partial:
+    def _call(self, func, q, k, v, heads, rest: dict, forward: Forward) -> HostCall:
         if self.previous is not None:
-            return functools.partial(self.previous, func, q, k, v, heads, **rest)
-        site = forward.site
-        wished = site and wish_of(site.module)
-        return functools.partial(wished or func, q, k, v, heads, **rest)
+            return HostCall(self.previous, (func, q, k, v, heads), rest, q, k, v, heads, rest)
+        wished = wish_of(forward.sites[-1][0].module) if forward.sites else None
+        return HostCall(wished or func, (q, k, v, heads), rest, q, k, v, heads, rest)
 
     def _kept(self, func) -> str:
         """Why a call stays with a function that another pack has put into the model, empty for the host's own."""
@@ -103,11 +159,9 @@ class Override:
                 return self.previous(func, q, k, v, heads, **rest)
             return func(q, k, v, heads, **rest)
         options = rest.get("transformer_options") or {}
-        protected = rest.get(PRECISION, True) is False
-        inputs = inputs_of(q, k, v, heads, rest)
         block = options.get("block_index") if self.numbers else None
-        result = attend(*inputs, block, protected)
-        return result if rest["skip_output_reshape"] else merge_heads(result)
+        call = HostCall(func, (), {}, q, k, v, heads, rest)
+        return call.laid_out(attend(*call.inputs(), block, call.protected))
 
 
 def kept(func: Callable) -> str:
@@ -118,17 +172,6 @@ def kept(func: Callable) -> str:
 def wish_of(module: torch.nn.Module) -> Callable | None:
     """The function that a file asks for in this module, on hosts that know of such wishes."""
     return getattr(getattr(module, "comfy_attention", None), "function", None)
-
-
-def inputs_of(q, k, v, heads: int, rest: dict) -> Inputs:
-    """What the host says of a call, as the kernels take it."""
-    mask = rest["mask"]
-    if mask is not None and mask.ndim != 4:
-        mask = mask[None, None] if mask.ndim == 2 else mask[:, None]  # B H N M
-    if not rest["skip_reshape"]:
-        head_dim = q.shape[-1] // heads
-        q, k, v = split_heads(q, head_dim), split_heads(k, head_dim), split_heads(v, head_dim)
-    return Inputs(q, k, v, mask, rest.get("scale"))
 
 
 def ahead(slot, own: Override) -> str:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from ...attention.call import Inputs, merge_heads
 from ...attention.record.name import owner_of
 from ...attention.run.forward import Forward, Place
 from ...attention.run.intercept import past_sdpa
 from ...attention.run.names import Names
-from .override import PRECISION, SLOT, inputs_of, kept
+from .override import SLOT, HostCall, kept
 from .roles import host_functions
 
 OWN = __name__.partition(".")[0]
 
 
 def _host_call(
-    forward: Forward, function: Callable, args: tuple[Any, ...], kwargs: dict, foreign: bool
+    forward: Forward, function: Callable, args: Sequence[Any], kwargs: dict, foreign: bool
 ):
     heads = args[3] if len(args) > 3 else kwargs.get("heads")
     if forward.taker is None or not isinstance(heads, int) or not _tensors(args):
@@ -29,25 +27,18 @@ def _host_call(
     rest = {"mask": None, "skip_reshape": False, "skip_output_reshape": False, **kwargs}
     if len(args) > 4:
         rest["mask"] = args[4]
-    inputs = _inputs(args, heads, rest)
+    q, k, v = args[:3]
+    call = HostCall(function, tuple(args), kwargs, q, k, v, heads, rest)
     site = forward.site
     block = site.block if site else None
-    role = forward.role(inputs.q.shape[2], inputs.k.shape[2], block)
-    protected = kwargs.get(PRECISION, True) is False
+    role = forward.role(*call.lengths, block)
     via = _how(forward, function, foreign)
     left = kept(function) if foreign and not forward.taker.takes_over else ""
-    place = Place(role, block, protected, left, foreign, via, opaque=bool(left))
-    leave = functools.partial(function, *args, **kwargs)
-    result = forward.taker.run(inputs, place, forward, leave)
-    return merge_heads(result) if result.ndim == 4 and not rest["skip_output_reshape"] else result
+    place = Place(role, block, call.protected, left, foreign, via, opaque=bool(left))
+    return call.laid_out(forward.taker.run(call, place, forward))
 
 
-def _inputs(args: Sequence, heads: int, rest: dict) -> Inputs:
-    q, k, v = args[:3]
-    return inputs_of(q, k, v, heads, rest)
-
-
-def _tensors(args: tuple) -> bool:
+def _tensors(args: Sequence) -> bool:
     return len(args) > 2 and all(isinstance(x, torch.Tensor) and x.ndim in (3, 4) for x in args[:3])
 
 
