@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Sequence
 from types import FrameType
 
 from ...attention.run.follow import local
@@ -27,12 +29,14 @@ class Sampler:
         self.guessed = False
         self._last: int | None = None
         self._told: int | None = None
-        self._names: dict[object, str] = {}
+        self._names: dict[object, list[str]] = {}
+        self._placed: dict[int, str] = {}  # what stands where in the host's list of a batch
 
     def over(self) -> None:
         """Let go of the guider, which holds the model."""
         self._guider = None
         self._names.clear()
+        self._placed.clear()
 
     def heard(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """What the host's sampler is called with after its noise levels, with a callback that this one hears too."""
@@ -67,25 +71,31 @@ class Sampler:
 
     def cond(self, options: dict) -> str:
         """The conditionings of this forward, such as `positive+negative` for a batch of both."""
-        uuids = options.get("uuids") or ()
+        uuids, positions = options.get("uuids") or (), options.get("cond_or_uncond") or ()
         if any(uuid not in self._names for uuid in uuids):
             self._names = _named(getattr(self._guider, "conds", None))
-        positions = options.get("cond_or_uncond") or ()
-        known = [self._names[uuid] for uuid in uuids if uuid in self._names]
-        if not known or len(known) < len(uuids):
-            known = [BY_POSITION.get(kind, str(kind)) for kind in positions]
-        return "+".join(dict.fromkeys(known))
+        parts = [
+            (self._names.get(uuid, ()), position)
+            for uuid, position in itertools.zip_longest(uuids[: len(positions)], positions)
+        ]
+        self._placed.update({at: names[0] for names, at in parts if len(names) == 1})
+        return "+".join(dict.fromkeys(self._name(names, at) for names, at in parts))
+
+    def _name(self, names: Sequence[str], position: int) -> str:
+        """Of one part of a batch: an area of one conditioning lends its identity to the other's part beneath it."""
+        known = (self._placed.get(position), BY_POSITION.get(position), *names)
+        found = next((name for name in known if name in names), None)
+        return found or BY_POSITION.get(position, str(position))
 
 
-def _named(conds: object) -> dict[object, str]:
+def _named(conds: object) -> dict[object, list[str]]:
     if not isinstance(conds, dict):
         return {}
-    return {
-        cond.get("uuid"): name
-        for name, parts in conds.items()
-        for cond in parts or ()
-        if isinstance(cond, dict)
-    }
+    found: dict[object, list[str]] = {}
+    for name, parts in conds.items():
+        for uuid in {cond.get("uuid") for cond in parts or () if isinstance(cond, dict)}:
+            found.setdefault(uuid, []).append(name)
+    return found
 
 
 def _in_loop(frame: FrameType | None, steps: int) -> int | None:
