@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
 
@@ -27,6 +28,7 @@ class Sampler:
         self._guider = guider
         self._sigmas = sigmas or []
         self.guessed = False
+        self._thread = threading.get_ident()
         self._last: int | None = None
         self._told: int | None = None
         self._names: dict[object, list[str]] = {}
@@ -54,12 +56,18 @@ class Sampler:
     def step(self, sigma: float) -> int | None:
         """Of the forward that begins now: by the sampler's loop; where that is not seen, by callback and noise level."""
         steps = len(self._sigmas) - 1
-        found = _in_loop(sys._getframe(1), steps)
+        found = _in_loop(self._frame(), steps)
         if found is None:
             found = self._by_level(sigma)
             self.guessed |= steps > 0
         self._last = found
         return found
+
+    def _frame(self) -> FrameType | None:
+        """Of the sampler: a thread for another device has none of its loop, which waits for it meanwhile."""
+        if threading.get_ident() == self._thread:
+            return sys._getframe(2)
+        return sys._current_frames().get(self._thread)
 
     def _by_level(self, sigma: float) -> int | None:
         """The step of the nearest level that is not over; where a sampler comes back to a level, the next one of it."""

@@ -6,7 +6,6 @@ A node takes a model and gives a changed clone; a conditioning takes what is sai
 from __future__ import annotations
 
 import copy
-import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
