@@ -21,7 +21,7 @@ TIMES_KEPT = 1000  # of the dropped calls of a row, for its median
 
 @dataclass(slots=True)
 class Run:
-    """One sampler run. `seconds` and `step_starts` are in seconds since the run began."""
+    """One sampler run. `seconds` and `step_starts` are in seconds since the run began, `peaks` bytes by device."""
 
     number: int
     steps: int = 0
@@ -29,7 +29,7 @@ class Run:
     forwards: int = 0
     seconds: float = 0.0
     step_starts: dict[int, float] = field(default_factory=dict)
-    peak_bytes: int | None = None
+    peaks: dict[str, int] = field(default_factory=dict)
     mismatches: int = 0
     # calls by requested, active, reason
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -44,6 +44,7 @@ class Run:
     def copy(self) -> Run:
         """As it is now: a run that goes on has taken the time until now."""
         parts = {"step_starts": dict(self.step_starts), "counts": self.counts.copy()}
+        parts["peaks"] = dict(self.peaks)
         on = self.state == "running"
         seconds = time.perf_counter() - self.began if on else self.seconds
         return dataclasses.replace(self, **parts, past=self.past.copy(), seconds=seconds)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..record.recorder import Row, Run, Snapshot, Tally
+from .devices import devices_of
 
 SCHEMA = 1
 
@@ -25,6 +26,7 @@ def payload_of(
     order = sorted(range(len(rows)), key=lambda index: -(rows[index]["milliseconds_total"] or 0))
     index = {key: order.index(position) for position, key in enumerate(snapshot.rows)}
     counts = snapshot.counts
+    devices = devices_of(rows, peaks_of(snapshot))
     return {
         "schema": SCHEMA,
         "node": node,
@@ -39,6 +41,7 @@ def payload_of(
         "fallbacks": _fallbacks(counts),
         "runs": [_run(run) for run in snapshot.runs],
         "rows": [rows[position] for position in order],
+        **({"devices": devices} if devices else {}),
         "grid": _grid(snapshot, index),
         "account": account_of(snapshot),
         "coverage": list(coverage),
@@ -56,6 +59,14 @@ def account_of(snapshot: Snapshot) -> dict:
         for (how, role, ran), count in past.most_common()
     ]
     return {"calls": calls, "hooked": calls - past.total(), "past": rest}
+
+
+def peaks_of(snapshot: Snapshot) -> dict[str, int]:
+    """The most memory that each device held in any of the runs, in bytes."""
+    found: Counter[str] = Counter()
+    for run in snapshot.runs:
+        found |= Counter(run.peaks)
+    return dict(found)
 
 
 def totals_of(counts: Counter) -> dict[str, int]:
@@ -82,7 +93,7 @@ def _run(run: Run) -> dict:
         "calls": run.calls,
         "seconds": round(run.seconds, 4),
         "step_seconds": run.step_seconds(),
-        "peak_gib": run.peak_bytes and round(run.peak_bytes / 2**30, 2),
+        "peak_gib": round(max(run.peaks.values()) / 2**30, 2) if run.peaks else None,
     }
 
 

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..record.recorder import Snapshot
+from .devices import device_line, several
 from .payload import rounded, totals_of
 
 CALL_COLUMNS = ("batch", "heads", "q_len", "kv_len", "head_dim", "dtype", "mask")
 CSV_COLUMNS = ("run", "step", "block", "role", "cond", *CALL_COLUMNS)
-CSV_COLUMNS += ("requested", "active", "evidence", "reason", "ms", "via")
+CSV_COLUMNS += ("requested", "active", "evidence", "reason", "ms", "via", "device")
 
 
 def summary(counts: Counter, state: str = "") -> str:
@@ -34,6 +35,7 @@ def text_of(report: dict) -> str:
     """The payload as plain text: headline, table, runs, environment, coverage."""
     lines = [*_failed(report), _headline(report), "", *table(report["rows"])]
     lines += [_run_line(run) for run in report["runs"]]
+    lines += map(device_line, report.get("devices", ()))
     if report["dropped"]:
         lines.append(
             f"{report['dropped']} oldest calls dropped from the call list; totals include them"
@@ -125,12 +127,16 @@ TABLE = (
     "TFLOP/s",
     "reason",
 )
+DEVICE = "device"  # a column of its own where the calls ran on several
 
 
 def table(rows: Sequence[dict]) -> list[str]:
     """Rows in columns that line up in a fixed-width font."""
     cells = [TABLE, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(TABLE))]
+    if several(rows):
+        where = (DEVICE, *(row["device"] for row in rows))
+        cells = [(line[0], place, *line[1:]) for line, place in zip(cells, where, strict=True)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
 
 
@@ -173,6 +179,7 @@ def csv_of(snapshot: Snapshot) -> str:
             record.reason,
             rounded(record.milliseconds),
             "past" if record.via else "hook",
+            call.device,
         )
         writer.writerow((run, record.step, record.block, call.role, record.cond, *shape, *how))
     return out.getvalue()

@@ -1,14 +1,17 @@
-"""What only the host knows: its versions, a model's kind, the name of a function, and what the hook cannot see."""
+"""What only the host knows: its versions, a model's kind, the name of a function, what the hook cannot see, and its devices."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import comfy.ldm.modules.attention as host_attention
 import comfy.model_management
 import comfyui_version
+import torch
 from comfy.ldm.wan.model import WanModel
+from comfy.model_patcher import ModelPatcher
 
 from ...attention.environment import probe
 from ...attention.failure import words
@@ -79,3 +82,22 @@ def environment() -> dict:
         comfy.model_management.get_torch_device()
     )  # the server may have been told to leave a GPU alone
     return {"wanattn": __version__, **host, **probe().facts(device)}
+
+
+def parts_of(model: ModelPatcher) -> list[ModelPatcher]:
+    """The model itself and its copies on other devices; hosts before 0.33 make none."""
+    return [model, *model.get_additional_models_with_key("multigpu")]
+
+
+def start_peaks(model: ModelPatcher) -> list[torch.device]:
+    """Count the peak of memory from here; returns the devices that have memory of their own."""
+    devices = dict.fromkeys(part.load_device for part in parts_of(model))
+    counted = [device for device in devices if device.type == "cuda"]
+    for device in counted:
+        torch.cuda.reset_peak_memory_stats(device)
+    return counted
+
+
+def peaks(devices: Iterable[torch.device]) -> dict[str, int]:
+    """Bytes by the name of the device."""
+    return {str(device): torch.cuda.max_memory_allocated(device) for device in devices}

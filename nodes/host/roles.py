@@ -13,6 +13,7 @@ from comfy.ldm.wan.model import WanModel
 from ...attention.record.name import owner_of
 from ...attention.run.follow import calling, running
 from ...attention.run.site import CROSS, Site
+from .facts import parts_of
 from .override import HOME
 
 # By a word in a module's place or class; what a video is made to follow stands before the rest.
@@ -42,18 +43,25 @@ def host_functions() -> list[Callable]:
 
 def sites_of(model) -> list[Site]:
     """Of a model and of what is patched into it."""
-    modules = dict(_modules(model))
-    found = calling(modules.items(), [*host_functions(), F.scaled_dot_product_attention])
+    functions = [*host_functions(), F.scaled_dot_product_attention]
     wan = isinstance(model.model.diffusion_model, WanModel)
-    return [_site(name, module, modules, wan) for name, module in found]
+    return [
+        _site(name, module, modules, wan)
+        for modules in _modules(model)
+        for name, module in calling(modules.items(), functions)
+    ]
 
 
-def _modules(model) -> Iterator[tuple[str, torch.nn.Module]]:
-    yield from model.model.diffusion_model.named_modules()
+def _modules(model) -> Iterator[dict[str, torch.nn.Module]]:
+    """By their names: those of the model, of its copies on other devices, and of what is patched into it."""
+    parts = parts_of(model)
+    yield from (dict(part.model.diffusion_model.named_modules()) for part in parts)
+    known = {id(part.model) for part in parts}
     for patch in (*model.model_patches_models(), *model.get_nested_additional_models()):
         added = getattr(patch, "model", None)
-        if isinstance(added, torch.nn.Module):
-            yield from added.named_modules(prefix=type(added).__name__)
+        if isinstance(added, torch.nn.Module) and id(added) not in known:
+            known.add(id(added))
+            yield dict(added.named_modules(prefix=type(added).__name__))
 
 
 def _site(name: str, module: torch.nn.Module, modules: dict, wan: bool) -> Site:
@@ -78,7 +86,12 @@ class Places:
         modules = self._model.model.diffusion_model
         if not isinstance(modules, WanModel):
             return ""
-        self._names = self._names or {id(m): name for name, m in modules.named_modules() if name}
+        self._names = self._names or {
+            id(module): name
+            for part in parts_of(self._model)
+            for name, module in part.model.diffusion_model.named_modules()
+            if name
+        }
         name = running(self._names)
         if not name:
             return ""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+import threading
+from collections.abc import Sequence
 from types import FrameType
 
 from ...attention.run.follow import local
@@ -25,14 +28,17 @@ class Sampler:
         self._guider = guider
         self._sigmas = sigmas or []
         self.guessed = False
+        self._thread = threading.get_ident()
         self._last: int | None = None
         self._told: int | None = None
-        self._names: dict[object, str] = {}
+        self._names: dict[object, list[str]] = {}
+        self._placed: dict[int, str] = {}  # what stands where in the host's list of a batch
 
     def over(self) -> None:
         """Let go of the guider, which holds the model."""
         self._guider = None
         self._names.clear()
+        self._placed.clear()
 
     def heard(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """What the host's sampler is called with after its noise levels, with a callback that this one hears too."""
@@ -50,12 +56,18 @@ class Sampler:
     def step(self, sigma: float) -> int | None:
         """Of the forward that begins now: by the sampler's loop; where that is not seen, by callback and noise level."""
         steps = len(self._sigmas) - 1
-        found = _in_loop(sys._getframe(1), steps)
+        found = _in_loop(self._frame(), steps)
         if found is None:
             found = self._by_level(sigma)
             self.guessed |= steps > 0
         self._last = found
         return found
+
+    def _frame(self) -> FrameType | None:
+        """Of the sampler: a thread for another device has none of its loop, which waits for it meanwhile."""
+        if threading.get_ident() == self._thread:
+            return sys._getframe(2)
+        return sys._current_frames().get(self._thread)
 
     def _by_level(self, sigma: float) -> int | None:
         """The step of the nearest level that is not over; where a sampler comes back to a level, the next one of it."""
@@ -67,25 +79,31 @@ class Sampler:
 
     def cond(self, options: dict) -> str:
         """The conditionings of this forward, such as `positive+negative` for a batch of both."""
-        uuids = options.get("uuids") or ()
+        uuids, positions = options.get("uuids") or (), options.get("cond_or_uncond") or ()
         if any(uuid not in self._names for uuid in uuids):
             self._names = _named(getattr(self._guider, "conds", None))
-        positions = options.get("cond_or_uncond") or ()
-        known = [self._names[uuid] for uuid in uuids if uuid in self._names]
-        if not known or len(known) < len(uuids):
-            known = [BY_POSITION.get(kind, str(kind)) for kind in positions]
-        return "+".join(dict.fromkeys(known))
+        parts = [
+            (self._names.get(uuid, ()), position)
+            for uuid, position in itertools.zip_longest(uuids[: len(positions)], positions)
+        ]
+        self._placed.update({at: names[0] for names, at in parts if len(names) == 1})
+        return "+".join(dict.fromkeys(self._name(names, at) for names, at in parts))
+
+    def _name(self, names: Sequence[str], position: int) -> str:
+        """Of one part of a batch: an area of one conditioning lends its identity to the other's part beneath it."""
+        known = (self._placed.get(position), BY_POSITION.get(position), *names)
+        found = next((name for name in known if name in names), None)
+        return found or BY_POSITION.get(position, str(position))
 
 
-def _named(conds: object) -> dict[object, str]:
+def _named(conds: object) -> dict[object, list[str]]:
     if not isinstance(conds, dict):
         return {}
-    return {
-        cond.get("uuid"): name
-        for name, parts in conds.items()
-        for cond in parts or ()
-        if isinstance(cond, dict)
-    }
+    found: dict[object, list[str]] = {}
+    for name, parts in conds.items():
+        for uuid in {cond.get("uuid") for cond in parts or () if isinstance(cond, dict)}:
+            found.setdefault(uuid, []).append(name)
+    return found
 
 
 def _in_loop(frame: FrameType | None, steps: int) -> int | None:

@@ -26,7 +26,7 @@ from ...attention.run.site import Site
 from .capture import Capture
 from .compiled import Graphs
 from .display import Display
-from .facts import Facts, facts_of, failure_of, unseen
+from .facts import Facts, facts_of, failure_of, peaks, start_peaks, unseen
 from .files import write_unfinished
 from .override import KEY, SLOT, Override, ahead
 from .past import names
@@ -102,7 +102,7 @@ class Tap:
 
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
         """Bracket one sampler run; what was recorded stays when it is interrupted or fails."""
-        device = self._begin(executor.class_obj, sigmas.tolist())
+        counted = self._begin(executor.class_obj, sigmas.tolist())
         args, kwargs = self._sampler.heard(args, kwargs)
         state = "failed"
         try:
@@ -118,7 +118,7 @@ class Tap:
             raise
         finally:
             run = self.recorder.runs[-1]
-            run.peak_bytes = torch.cuda.max_memory_allocated(device) if device else None
+            run.peaks = peaks(counted)
             self.recorder.end(run, state)
             if self._capture:
                 self._capture.end()
@@ -127,8 +127,8 @@ class Tap:
             self._model = self._places = None
             self._sampler.over()
 
-    def _begin(self, guider, sigmas: list[float]) -> torch.device | None:
-        """Start a run; return the device whose memory is counted, if it has one of its own."""
+    def _begin(self, guider, sigmas: list[float]) -> list[torch.device]:
+        """Start a run; return the devices whose memory is counted."""
         model: ModelPatcher = guider.model_patcher
         steps = max(len(sigmas) - 1, 0)
         context = get_executing_context()
@@ -151,7 +151,7 @@ class Tap:
             self._capture.begin(self.recorder.job, self._facts.model["class"])
             self._capture.listener = self.display.show
         self.display.show()
-        return _start_peak(model.load_device)
+        return start_peaks(model)
 
     def _sites(self) -> list[Site]:
         """Once a run, by the first tap; hooks on a compiled module would break its graph."""
@@ -281,7 +281,8 @@ class Tap:
             which = "calls left to the host" if chooses else "calls"
             notes.append(f"{which} go through the override {name_of(through)}")
         notes += self._graphs.notes(chooses)
-        return notes + (self._capture.notes(self._graphs.compiled) if self._capture else [])
+        notes += self._capture.notes(self._graphs.compiled) if self._capture else []
+        return list(dict.fromkeys(notes))  # each said once, however many devices found it out
 
     def all_notes(self) -> list[str]:
         """Those of the nodes upstream too, for a report: what one of them found out is about the same calls."""
@@ -294,14 +295,6 @@ class Tap:
         left_to = self.override and self.override.dispatcher.leaves and self.override.previous
         through = self._watch.previous or left_to
         return None if isinstance(through, Override) else through
-
-
-def _start_peak(device: torch.device) -> torch.device | None:
-    """Count the peak of memory from here; None where there is none to count."""
-    if device.type != "cuda":
-        return None
-    torch.cuda.reset_peak_memory_stats(device)
-    return device
 
 
 def taps(model: ModelPatcher) -> tuple[Tap, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from wanattn.tests.host.account import assert_told, conds_of, true_conds_of
+from wanattn.tests.host.account import assert_account, assert_told, conds_of, true_conds_of
 from wanattn.tests.host.sampling import conditioning, empty_latent
 
 SEEDS = {"positive": 11, "negative": 12, "middle": 13, "empty": 14}
@@ -101,6 +101,8 @@ def test_guiders_conditionings_by_name(load, workbench, run, name):
         tuple(name.partition("_")[0] for name in names): n for names, n in conds_of(report).items()
     }
     assert told == dict(true_conds_of(counting))
+    assert_account(report, len(counting.calls), len(counting.calls))
+    assert not report.payload["notes"] and "!" not in report.text
 
 
 @pytest.mark.xfail(

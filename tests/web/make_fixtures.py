@@ -290,6 +290,25 @@ def failed():
     return {**made, "failure": failure}
 
 
+def two_devices():
+    """Classifier-free guidance on two cards: one conditioning each, and the second card without cuDNN's kernel."""
+    reason = "cudnn: cuDNN refuses this card"
+    rows = [
+        row("self", SELF, "auto", "cudnn", 40, 38.6),
+        row("self", SELF, "auto", "flash", 40, 62.0, device="cuda:1", reasons=[reason]),
+        row("text", TEXT, "auto", "flash", 40, 0.61),
+        row("text", TEXT, "auto", "flash", 40, 0.66, device="cuda:1"),
+    ]
+    devices = [
+        {"device": "cuda:0", "calls": 80, "milliseconds_total": 1568.4, "tflops": 560.5},
+        {"device": "cuda:1", "calls": 80, "milliseconds_total": 2506.4, "tflops": 350.7},
+    ]
+    peaks = ({"peak_gib": 29.4}, {"peak_gib": 28.1})
+    told = [{**device, **peak} for device, peak in zip(devices, peaks, strict=True)]
+    grids = [grid("self", 40, 1, lambda step, block: (1, 62.0))]
+    return payload(rows, grids, [3.4], devices=told)
+
+
 def first_forward():
     """Inside the first forward: the host counts its seconds when it ends, its calls are timed already."""
     rows = [row("self", SELF, "auto", "cudnn", 12, 38.6)]
@@ -332,6 +351,7 @@ def main():
         "idle": idle(),
         "failed": failed(),
         "first_forward": first_forward(),
+        "two_devices": two_devices(),
         "shared": shared(),
     }
     for name, each in made.items():

@@ -26,3 +26,11 @@ test("hostile text adds no column, no line and no tag to the table", () => {
   for (const line of table) assert.equal(line.replace(/\\./g, "").split("|").length, 13);
   assert.ok(!/(?<!\\)<[a-z/]/i.test(lines.join("\n")));
 });
+
+test("with several devices every row says where it ran, and each device has a line", () => {
+  const text = toMarkdown(complete(fixture("two_devices")));
+  assert.match(text, /^\| role \| device \| shape/m);
+  assert.match(text, /^\| self \| cuda:1 \|/m);
+  assert.match(text, /^- cuda:1: 80.calls, 2\.51 s in attention, 351 TFLOP\/s, peak 28\.1 GiB$/m);
+  assert.doesNotMatch(toMarkdown(complete(fixture("expert"))), /device|cuda:0/);
+});

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { complete, planned } from "../../web/report/payload.js";
+import { complete, planned, secondsOf } from "../../web/report/payload.js";
 import { fixture } from "./fixtures.js";
 
 const TYPES = {
@@ -31,7 +31,7 @@ function faults(schema, value, path = "payload") {
 
 const schema = fixture("payload.schema");
 
-for (const name of ["small", "expert", "running", "large", "hostile", "lying", "idle"]) {
+for (const name of ["small", "expert", "running", "large", "hostile", "lying", "idle", "two_devices"]) {
   test(`${name}.json follows the schema`, () => assert.deepEqual(faults(schema, fixture(name)), []));
 }
 
@@ -59,4 +59,11 @@ test("a grid shows the steps that are still to come, of its own run only", () =>
   assert.deepEqual([whole.row[0], whole.row[9], whole.ms[9]], [[0, 1], [-1, -1], [null, null]]);
   assert.equal(planned(payload, { ...begun, run: 2 }).steps, 1);
   assert.equal(planned(payload, payload.grid[0]), payload.grid[0]);
+});
+
+test("devices work at the same time: a share is of the run, not of the sum of their times", () => {
+  const payload = complete(fixture("two_devices"));
+  assert.equal(secondsOf(payload), 3.4);
+  payload.runs[0].seconds = 0;
+  assert.ok(Math.abs(secondsOf(payload) - 2.5064) < 1e-9);
 });

@@ -273,3 +273,20 @@ CONTRAST = """([back, front]) => {
 
 def contrast(page, back: str, front: str) -> float:
     return page.evaluate(CONTRAST, [back, f"{back} {front}"])
+
+
+def test_several_devices_have_a_column_and_a_line_each(open_report):
+    page = open_report(fixture("two_devices"))
+
+    heads = page.locator(".wanattn th:visible").all_inner_texts()
+    assert heads[:2] == ["role", "device"]
+    assert page.locator(".wanattn .rows td:visible", has_text="cuda:1").count() == 2
+    assert page.locator(".wanattn .devices li").count() == 2
+    assert "351 TFLOP/s" in page.locator(".wanattn .devices").inner_text()
+
+
+def test_one_device_has_no_column(open_report):
+    page = open_report(fixture("expert"))
+
+    assert "device" not in page.locator(".wanattn th:visible").all_inner_texts()
+    assert page.locator(".wanattn .devices li").count() == 0

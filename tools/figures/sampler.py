@@ -3,7 +3,10 @@
     python tools/figures/sampler.py --comfyui ~/comfy/ComfyUI --backends host,auto [--size 832x1216 --frames 81 --steps 2]
 
 Every run has classifier-free guidance. `plain` is the model without this pack, `watched` with Attention Diagnostics alone.
-The first run of each is a warm-up, in which `auto` measures and chooses; its time is told apart.
+The first run of each is a warm-up, in which `auto` measures and chooses; its time is told apart. With several GPUs the model
+is split by the host's MultiGPU CFG Split, and the backends take turns run by run:
+
+    python tools/figures/sampler.py --gpus 2 --backends plain,watched,host --size 480x832 --steps 4 --repeat 7
 """
 
 from __future__ import annotations
@@ -27,15 +30,43 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--layers", type=int)
+    parser.add_argument("--gpus", type=int, default=1)
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
     load_host(options.comfyui, options.device == "cpu")
     from wanattn.attention.wan import Video
 
     video = Video.of(options.size, options.frames)
-    model = random_model(torch.device(options.device), options.layers)
-    for name in options.backends.split(","):
-        told(name, patched(model, name), video, options)
+    devices = [torch.device(options.device)]
+    if options.gpus > 1:
+        devices = [torch.device("cuda", number) for number in range(options.gpus)]
+    model = split(random_model(devices[0], options.layers), devices, options.layers)
+    models = {name: patched(model, name) for name in options.backends.split(",")}
+    if options.gpus == 1:
+        for name, each in models.items():
+            told(name, [timed(each, video, options) for _ in range(1 + options.repeat)])
+    else:
+        in_turns(models, video, options)
+
+
+def split(model, devices: list[torch.device], layers: int | None):
+    """As the host's node does it; `cached_patcher_init` is how its loaders make a copy."""
+    if len(devices) == 1:
+        return model
+    import comfy.multigpu
+
+    others = iter(devices[1:])
+    model.cached_patcher_init = (lambda: random_model(next(others), layers), ())
+    return comfy.multigpu.create_multigpu_deepclones(model, len(devices), reuse_loaded=True)
+
+
+def in_turns(models: dict, video, options) -> None:
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
+    for number in range(1 + options.repeat):
+        for name in list(models)[:: 1 if number % 2 else -1]:
+            found[name].append(timed(models[name], video, options))
+    for name, runs in found.items():
+        told(name, runs)
 
 
 def random_model(device: torch.device, layers: int | None):
@@ -56,17 +87,24 @@ def patched(model, name: str):
     return watch(model) if name == "watched" else patch(model, Policy(name))
 
 
-def told(name: str, model, video, options) -> None:
-    times, peak = [], 0
-    for _ in range(1 + options.repeat):
-        if options.device != "cpu":
-            torch.cuda.reset_peak_memory_stats()
-        start = time.perf_counter()
-        sample(model, video, options.steps)
-        times.append(time.perf_counter() - start)
-        peak = torch.cuda.max_memory_allocated() / 2**30 if options.device != "cpu" else 0
-    again = statistics.median(times[1:])
-    print(f"{name}: {again:.2f} s (first {times[0]:.2f} s), peak {peak:.2f} GiB", flush=True)
+def told(name: str, runs: list[tuple[float, float]]) -> None:
+    times = [seconds for seconds, _ in runs]
+    again, spread = statistics.median(times[1:]), max(times[1:]) - min(times[1:])
+    peak = runs[-1][1]
+    print(
+        f"{name}: {again:.3f} s (first {times[0]:.2f} s, spread {spread:.3f} s), peak {peak:.2f} GiB",
+        flush=True,
+    )
+
+
+def timed(model, video, options) -> tuple[float, float]:
+    """Seconds, and the peak of the first device's memory in GiB."""
+    if options.device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+    start = time.perf_counter()
+    sample(model, video, options.steps)
+    seconds = time.perf_counter() - start
+    return seconds, torch.cuda.max_memory_allocated() / 2**30 if options.device != "cpu" else 0.0
 
 
 def sample(model, video, steps: int) -> torch.Tensor:

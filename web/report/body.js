@@ -5,7 +5,7 @@
 import { createButtons } from "./buttons.js";
 import { looks as looksOf } from "./cells.js";
 import { element, setItems, setText } from "./dom.js";
-import { environmentLine, peak, plain } from "./format.js";
+import { deviceLines, environmentLine, peak, plain } from "./format.js";
 import { createGrid } from "./grid.js";
 import { createKey } from "./legend.js";
 import { toMarkdown } from "./markdown.js";
@@ -30,6 +30,7 @@ export function createBody(latest, { saveHtml, colour }) {
   const table = createTable();
   const steps = createSteps(tell);
   const machine = element("p", "machine dim");
+  const devices = element("ul", "devices");
   const unseen = element("ul", "unseen dim");
   const buttons = createButtons(latest, toMarkdown, saveHtml);
   const foot = element("div", "foot");
@@ -64,11 +65,12 @@ export function createBody(latest, { saveHtml, colour }) {
     table.update(payload, looksOf(payload));
     steps.update(newestRun(payload), payload.state);
     setText(machine, [peak(newestRun(payload)), environmentLine(payload)].filter(Boolean).join(" · "));
+    setItems(devices, deviceLines(payload));
     setItems(unseen, [...payload.coverage.map((text) => `not seen by the hook: ${plain(text)}`), ...payload.notes.map(plain)]);
     buttons.hidden = payload.calls === 0;
   }
 
-  return { elements: [steps.element, key.element, grids, table.element, machine, unseen, foot], update };
+  return { elements: [steps.element, key.element, grids, table.element, devices, machine, unseen, foot], update };
 }
 
 /** @param {{role: string, run: number}} grid */

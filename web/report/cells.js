@@ -117,6 +117,7 @@ export function cellFacts(payload, grid, step, block) {
   /** @type {Fact[]} */
   const facts = [place, { text: `${fallback ? "⚠ " : ""}${backendName(row.requested)} → ${backendName(row.active)}`, kind: fallback ? "alarm" : "active" }];
   if (milliseconds != null) facts.push({ text: `${figure(milliseconds)} ms, ${figure(tflops(row, milliseconds))} TFLOP/s`, kind: "active" });
+  if (payload.devices) facts.push({ text: plain(row.device), kind: "dim" });
   facts.push({ text: `${shape(row)}, ${kind(row)}`, kind: "dim" });
   facts.push({ text: `${row.mismatch ? "✕ " : ""}${label(row.evidence)}`, kind: row.mismatch ? "alarm" : "dim" });
   return [...facts, ...row.reasons.map((reason) => /** @type {Fact} */ ({ text: plain(reason), kind: fallback ? "alarm" : "dim" }))];

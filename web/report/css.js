@@ -104,7 +104,7 @@ export const CSS = `
 .wanattn .ran { display: inline-flex; gap: 5px; align-items: baseline; margin-right: 6px; }
 .wanattn .reasons td { border-top: 0; padding: 0 6px 6px 12px; color: var(--w-dim); }
 .wanattn .reasons li::before { content: "– "; }
-.wanattn .machine, .wanattn .unseen { margin-top: 10px; } .wanattn .machine + .unseen { margin-top: 2px; }
+.wanattn .machine, .wanattn .devices, .wanattn .unseen { margin-top: 10px; } .wanattn .machine + .unseen { margin-top: 2px; }
 
 .wanattn .plan { margin-bottom: 4px; }
 .wanattn .advice:not(:empty)::before { content: "→ "; }

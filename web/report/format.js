@@ -188,6 +188,19 @@ export function peak(run) {
   return run?.peak_gib == null ? "" : `peak ${figure(run.peak_gib)} GiB`;
 }
 
+/** What each of several devices did; nothing where one did all. @param {Payload} payload */
+export function deviceLines({ devices = [] }) {
+  return devices.map((device) => {
+    const facts = [
+      plural(device.calls, "call"),
+      device.milliseconds_total == null ? "" : `${figure(device.milliseconds_total / 1000)} s in attention`,
+      device.tflops == null ? "" : `${figure(device.tflops)} TFLOP/s`,
+      device.peak_gib == null ? "" : `peak ${figure(device.peak_gib)} GiB`,
+    ];
+    return `${plain(device.device)}: ${facts.filter(Boolean).join(", ")}`;
+  });
+}
+
 /** What ended a run, where it ended, and what to change. @param {Payload} payload @returns {{told: string, advice: string}} */
 export function failureOf(payload) {
   const { failure } = payload;

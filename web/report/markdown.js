@@ -3,23 +3,28 @@
 /** @typedef {import("./payload.js").Row} Row */
 
 import {
-  about, accountSentence, backendName, contradiction, count, environmentLine, failureOf, fallbackSentence, figure, gainSentence, headline, kind, label,
+  about, accountSentence, backendName, contradiction, count, deviceLines, environmentLine, failureOf, fallbackSentence, figure, gainSentence, headline, kind, label,
   peak, percent, plain, progress, shape, state,
 } from "./format.js";
 import { newestRun, shareOfTime } from "./payload.js";
 
-const COLUMNS = ["role", "shape", "kind", "calls", "requested", "active", "evidence", "ms", "TFLOP/s", "share of time", "reasons"];
+const COLUMNS = ["role", "device", "shape", "kind", "calls", "requested", "active", "evidence", "ms", "TFLOP/s", "share of time", "reasons"];
 
 /** Foreign text that stays text in Markdown, also inside a table. @param {string} text */
 export function escaped(text) {
   return text.replace(/[\\`*_{}[\]<>|~#&!]/g, "\\$&");
 }
 
+/** Those of a table; the device only where there are several. @param {Payload} payload */
+function columns(payload) {
+  return payload.devices ? COLUMNS : COLUMNS.filter((name) => name !== "device");
+}
+
 /** @param {Payload} payload @param {Row} row */
 function line(payload, row) {
   const share = shareOfTime(payload, row);
   const cells = [
-    label(row.role), shape(row), kind(row), count(row.calls), backendName(row.requested), backendName(row.active),
+    label(row.role), ...(payload.devices ? [plain(row.device)] : []), shape(row), kind(row), count(row.calls), backendName(row.requested), backendName(row.active),
     label(row.evidence), figure(row.milliseconds), figure(row.tflops), share == null ? "–" : percent(share, 1),
     row.reasons.map(plain).join("; "),
   ];
@@ -44,12 +49,13 @@ export function toMarkdown(payload) {
     "",
     ...warnings.filter(Boolean).map((text) => `- ⚠ ${escaped(text)}`),
     "",
-    `| ${COLUMNS.join(" | ")} |`,
-    `| ${COLUMNS.map(() => "---").join(" | ")} |`,
+    `| ${columns(payload).join(" | ")} |`,
+    `| ${columns(payload).map(() => "---").join(" | ")} |`,
     ...payload.rows.map((row) => line(payload, row)),
     "",
     escaped(facts),
     "",
+    ...deviceLines(payload).map((text) => `- ${escaped(text)}`),
     ...sentences.map((text) => `- ${escaped(text)}`),
   ].join("\n").replace(/\n{3,}/g, "\n\n").trim() + "\n";
 }

@@ -7,6 +7,7 @@
  *   mask: string, device: string, requested: string, active: string, evidence: string, calls: number,
  *   milliseconds: number | null, milliseconds_total: number | null, tflops: number | null, reasons: string[],
  *   mismatch: boolean, operators: string[], kernels: string[]}} Row
+ * @typedef {{device: string, calls: number, milliseconds_total: number | null, tflops: number | null, peak_gib: number | null}} Device
  * @typedef {{role: string, run: number, blocks: number, steps: number, row: number[][], ms: (number | null)[][]}} Grid
  * @typedef {{requested: string, active: string, reason: string, calls: number}} Fallback
  * @typedef {{sentence: string, advice?: string, step?: number | null, block?: number | null}} Failure what ended the run
@@ -17,7 +18,7 @@
  * @typedef {{schema: number, node: string | null, state: string, environment: Record<string, string | number | null>,
  *   model: Record<string, unknown>, requested: string, totals: Record<string, number>, calls: number, dropped: number,
  *   mismatches: number, fallbacks: Fallback[], runs: Run[], rows: Row[], grid: Grid[] | null, coverage: string[], notes: string[],
- *   account?: Account,
+ *   account?: Account, devices?: Device[],
  *   failure?: Failure | null, gain?: Gain | null, forecast?: Forecast[], files?: string[], workflow?: string, date?: string,
  *   video?: Video | null}} Payload those with a question mark came later: an older report has none
  */
@@ -71,8 +72,10 @@ export function isFallback(payload, row) {
  * @param {Payload} payload */
 export function secondsOf(payload) {
   const counted = payload.runs.reduce((sum, run) => sum + (run.seconds ?? 0), 0);
-  const timed = payload.rows.reduce((sum, row) => sum + (row.milliseconds_total ?? 0), 0) / 1000;
-  return Math.max(counted, timed);
+  /** @type {Map<string, number>} devices work at the same time */
+  const timed = new Map();
+  for (const row of payload.rows) timed.set(row.device, (timed.get(row.device) ?? 0) + (row.milliseconds_total ?? 0) / 1000);
+  return Math.max(counted, ...timed.values());
 }
 
 /** What a row's calls took of all the time that the model's forwards took, or null where nothing was timed.

@@ -10,9 +10,10 @@ import { word } from "./words.js";
 
 const MOST_ROWS = 100;
 const LONG = 40;
-const COLUMNS = ["role", "shape", "requested", "active", "evidence", "calls", "ms", "TFLOP/s", "share"];
+const COLUMNS = ["role", "device", "shape", "requested", "active", "evidence", "calls", "ms", "TFLOP/s", "share"];
 const NUMBERS = new Set(["calls", "ms", "TFLOP/s", "share"]);
 const MEANINGS = new Map([
+  ["device", "where these calls ran"],
   ["requested", "what was asked for"],
   ["active", "what ran"],
   ["evidence", "how this is known. forced: only that backend was enabled; profiled: the profiler saw it; host: a function of the host or of another pack ran"],
@@ -32,18 +33,21 @@ export function createTable() {
   scroll.tabIndex = 0;
   scroll.setAttribute("role", "region");
   scroll.setAttribute("aria-label", "calls by shape and backend");
-  table.append(head());
+  const top = head();
+  table.append(top.element);
   scroll.append(table);
   root.append(scroll, more);
 
   /** @param {Payload} payload @param {Map<string, string>} looks */
   function update(payload, looks) {
     const kept = new Map();
+    const several = (payload.devices ?? []).length > 1;
+    top.device.hidden = !several;
     for (const row of payload.rows.slice(0, MOST_ROWS)) {
       const key = keyOf(row);
       const view = rows.get(key) ?? createRow();
       kept.set(key, view);
-      view.update(payload, row, looks.get(row.active) ?? "");
+      view.update(payload, row, looks.get(row.active) ?? "", several);
     }
     for (const [key, view] of rows) if (!kept.has(key)) view.element.remove();
     const bodies = [...kept.values()].map((view) => view.element);
@@ -61,17 +65,20 @@ function keyOf(row) {
   return JSON.stringify([row.role, row.batch, row.heads, row.q_len, row.kv_len, row.head_dim, row.dtype, row.mask, row.device, row.requested, row.active]);
 }
 
+/** The line of names; that of the device is shown where there are several. */
 function head() {
   const made = element("thead");
   const line = element("tr");
+  const cells = new Map();
   for (const name of COLUMNS) {
     const cell = element("th", NUMBERS.has(name) ? "number" : "", word(name));
     cell.setAttribute("scope", "col");
     cell.title = MEANINGS.get(name) ?? "";
+    cells.set(name, cell);
     line.append(cell);
   }
   made.append(line);
-  return made;
+  return { element: made, device: /** @type {HTMLElement} */ (cells.get("device")) };
 }
 
 /** What the profiler saw in a sampled call. @param {Row} row */
@@ -86,7 +93,7 @@ function createRow() {
   const body = element("tbody");
   const line = element("tr");
   const cells = COLUMNS.map((name) => element("td", NUMBERS.has(name) ? "number" : ""));
-  const [role, facts, requested, active, evidence, ...numbers] = cells;
+  const [role, device, facts, requested, active, evidence, ...numbers] = cells;
   const size = element("span", "size");
   const sort = element("span");
   const mark = element("span");
@@ -98,7 +105,6 @@ function createRow() {
   line.append(...cells);
   facts.append(size, sort);
   active.append(mark, button);
-  place.colSpan = COLUMNS.length;
   place.append(list);
   reasons.append(place);
   reasons.hidden = true;
@@ -112,12 +118,15 @@ function createRow() {
     button.setAttribute("aria-expanded", String(whether));
   }
 
-  /** @param {Payload} payload @param {Row} row @param {string} look */
-  function update(payload, row, look) {
+  /** @param {Payload} payload @param {Row} row @param {string} look @param {boolean} several devices */
+  function update(payload, row, look, several) {
     const fallback = isFallback(payload, row);
     const contradicted = row.mismatch;
     const share = shareOfTime(payload, row);
     setText(role, label(row.role));
+    setText(device, plain(row.device));
+    device.hidden = !several;
+    place.colSpan = COLUMNS.length - Number(!several);
     setText(size, shape(row));
     setText(sort, kind(row));
     setText(requested, backendName(row.requested));

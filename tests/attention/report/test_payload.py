@@ -14,7 +14,7 @@ from wanattn.attention.run.intercept import Intercept
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema not installed")
 
 FIXTURES = Path(__file__).parents[2] / "web" / "fixtures"
-NAMES = ["small", "expert", "running", "large", "hostile", "lying", "idle"]
+NAMES = ["small", "expert", "running", "large", "hostile", "lying", "idle", "two_devices"]
 
 
 def read(name: str) -> dict:

@@ -71,7 +71,7 @@ def test_the_csv_has_one_line_a_call(recorder):
 
     assert ",".join(lines[0]) == (
         "run,step,block,role,cond,batch,heads,q_len,kv_len,head_dim,dtype,mask,"
-        "requested,active,evidence,reason,ms,via"
+        "requested,active,evidence,reason,ms,via,device"
     )
     assert len(lines) == 8
     assert (lines[1]["role"], lines[1]["kv_len"], lines[1]["reason"]) == ("text", "512", REASON)
