@@ -64,14 +64,14 @@ def imported(name: str) -> set[str]:
 def file_of(path: Path) -> str | None:
     """By its letters, since a disk that does not tell cases apart finds backend.py for the class Backend."""
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if (name := candidate.relative_to(ROOT).as_posix()) in known():
-            return name
+        if candidate.as_posix() in known():
+            return candidate.relative_to(ROOT).as_posix()
     return None
 
 
 @functools.cache
 def known() -> frozenset[str]:
-    return frozenset(rooms())
+    return frozenset((ROOT / name).as_posix() for name in rooms())
 
 
 @pytest.fixture(scope="module")
