@@ -7,6 +7,8 @@ import json
 import logging
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -336,6 +338,28 @@ def test_two_processes_lose_nothing(path, make_call):
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert len(parse(path.read_text())["card"]) == 80
     assert names(path) == {"timings.json"}
+
+
+HOLDING = """
+import sys, time
+with open(sys.argv[1]) as held:
+    print("open", flush=True)
+    time.sleep(0.3)
+"""
+
+
+def test_what_another_process_reads_is_written_all_the_same(path, make_call):
+    """On Windows it is waited for, and what was timed stays in memory meanwhile."""
+    timings = Timings(path, "card")
+    timings.write(make_call(), {"flash": FLASH})
+    command = [sys.executable, "-c", HOLDING, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as reader:
+        assert reader.stdout.readline().strip() == b"open"
+
+        timings.write(make_call(q_len=512), {"sage": SAGE})
+
+    assert Timings(path, "card").read(make_call()) == {"flash": FLASH}
+    assert Timings(path, "card").read(make_call(q_len=512)) == {"sage": SAGE}
 
 
 def test_two_threads_lose_nothing(path, make_call):
