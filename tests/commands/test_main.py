@@ -18,7 +18,18 @@ from wanattn.commands import demo, diagnosis, doctor
 from wanattn.commands import main as cli
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = "--size 64x64 --frames 5 --roles self --backends flash --repeat 2".split()
+SMALL = [
+    "--size",
+    "64x64",
+    "--frames",
+    "5",
+    "--roles",
+    "self",
+    "--backends",
+    "flash",
+    "--repeat",
+    "2",
+]
 
 
 def test_doctor_tries_every_backend(capsys):
