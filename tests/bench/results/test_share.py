@@ -56,7 +56,7 @@ COMPUTED = {"times", "flops", "error", "peak_gib"}  # numbers, or nothing could 
 FIELDS = [field.name for field in dataclasses.fields(Row) if field.name not in COMPUTED]
 SECRETS = [
     SECRET,
-    "/home/mara/video",
+    "/mnt/mara/video",
     "mara@mara-pc",
     "\\\\mara-pc\\films",
     "2.11 of mara",
