@@ -145,7 +145,7 @@ def test_reading_ends(path, tmp_path):
         disk.read(tmp_path, 5)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with a name")
 def test_a_pipe_or_a_device_is_not_read(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

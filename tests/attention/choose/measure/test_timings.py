@@ -245,7 +245,7 @@ def test_drafts_of_killed_processes_are_removed(path, make_call):
     assert names(path) == {"timings.json", alive.name}
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with a name")
 def test_a_pipe_in_its_place_is_a_sentence_and_no_wait(path, make_call):
     path.parent.mkdir()
     os.mkfifo(path)
@@ -324,7 +324,9 @@ def add(path: Path, heads: int, make_call) -> None:
         assert not timings.problem, timings.problem
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that begin as this one is")
+@pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="Windows starts no process as a copy of this one"
+)
 def test_two_processes_lose_nothing(path, make_call):
     fork = multiprocessing.get_context("fork")
     writers = [
