@@ -1,4 +1,4 @@
-"""The command line: wanattn doctor, wanattn demo, wanattn bench."""
+"""The command line: wanattn doctor, demo, bench and compare."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from ..attention.backends import KERNELS
 from ..attention.choose.policy import wishes
 from ..attention.report.text import text_of
 from ..attention.wan import Video
-from . import demo, diagnosis, doctor
+from . import compare, demo, diagnosis, doctor
 from .console import INTERRUPTED, STOPPED, say, without_profiler_lines
+from .frames import frames
 
 EXAMPLES = """examples:
   wanattn doctor                 what to use on this machine, and what is missing
   wanattn demo                   a tiny Wan 2.2 transformer on every backend
   wanattn bench                  time every backend at Wan's own sizes
   wanattn bench --output a.csv   the same, kept in a file
+  wanattn compare a.mp4 b.mp4    how far two results are apart: PSNR and SSIM
 """
 EXIT_CODES = (
     "Exit codes: 0 all is well, 1 the check failed, "
@@ -68,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_demo(commands.add_parser("demo", help="run a tiny Wan 2.2 transformer on every backend"))
     commands.add_parser("bench", help="what to use on this machine, and what it gains")
+    _add_compare(
+        commands.add_parser("compare", help="PSNR and SSIM between two pictures, videos or folders")
+    )
     return parser
 
 
@@ -93,11 +98,39 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_demo)
 
 
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first", type=Path, help="a picture, a video, or a folder of pictures")
+    parser.add_argument(
+        "second", type=Path, nargs="?", help="left out, the first holds both, side by side"
+    )
+    parser.add_argument(
+        "--gap",
+        type=int,
+        default=8,
+        help="pixels between two in one; default 8, as the template has",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(command=_compare)
+
+
 def _bench(arguments: list[str]) -> int:
     """It has a command line of its own, so that only the benchmark that is asked for is loaded."""
     from .bench import main as bench
 
     return bench.main(arguments)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    paths = [path for path in (options.first, options.second) if path]
+    if len(paths) == 2:
+        pairs = compare.paired(*map(frames, paths))
+    else:
+        pairs = compare.halves(frames(options.first), options.gap)
+    found = list(tqdm(compare.distances(pairs), desc="comparing", unit="frame"))
+    if not found:
+        raise ValueError(f"'{options.first}' holds no frame, needs at least one")
+    say(json.dumps(compare.plain(found), indent=1) if options.json else compare.text(found, paths))
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,3 +25,14 @@ from wanattn.tests.fixtures import (  # noqa: E402, F401
     own_cache,
     tensors,
 )
+
+
+class _PlainRoot:
+    """pytest would import the pack once more, under its folder's name, which may be none, such as wanattn-main."""
+
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector):
+        return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_PlainRoot())

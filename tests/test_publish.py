@@ -1,10 +1,12 @@
 """What goes to the registry: the right files, nothing that its scanner refuses, and a true pyproject."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pathspec
@@ -48,10 +50,21 @@ def tracked() -> list[str]:
             command, cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout.splitlines()
         return [name for name in names if (ROOT / name).is_file()]
+    return list(walked())
+
+
+def walked() -> Iterator[str]:
+    """Folders that git ignores are not entered: a virtual environment holds thousands of files."""
     skip = ignored(".gitignore")
-    names = (path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_file())
-    names = (name for name in names if name != ".git" and not name.startswith(".git/"))
-    return [name for name in names if not skip.match_file(name)]
+    for place, folders, files in os.walk(ROOT):
+        inside = Path(place).relative_to(ROOT)
+        folders[:] = [
+            name
+            for name in folders
+            if name != ".git" and not skip.match_file(f"{(inside / name).as_posix()}/")
+        ]
+        names = ((inside / name).as_posix() for name in files if name != ".git")
+        yield from (name for name in names if not skip.match_file(name))
 
 
 def published() -> list[str]:

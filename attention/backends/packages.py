@@ -11,6 +11,7 @@ from importlib import metadata
 from ..environment import Environment
 
 Function = Callable[..., object]
+WHEELS = "https://download.pytorch.org/whl/"  # of what is built for one CUDA, in a folder for each
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..backends import BACKENDS, Kernel
-from ..backends.packages import pip
+from ..backends.packages import WHEELS, pip
 from ..call import Call
 from ..environment import Environment
 from .cards import Line, of_card
@@ -17,7 +17,7 @@ from .measure.timings import Timing
 SWAPS = ("torch_fa3", "torch_fa4")  # the kernels of fa3 and fa4 once more
 SELF = "self-attention"
 # PyPI's torch for Windows is built for CPUs; this is where the project itself puts the others.
-CUDA_TORCH = "https://download.pytorch.org/whl/cu130"
+CUDA_TORCH = f"{WHEELS}cu130"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
-from wanattn.attention import disk
+from wanattn.attention import disk, filename, patience
 
 
 @pytest.fixture
@@ -78,6 +79,43 @@ def test_the_new_one_is_kept_beside_it_where_that_is_asked_for(path, locked):
     assert path.read_text() == "older" and names(path) == ["a.json", "a.json.part"]
 
 
+def test_a_file_that_stays_open_is_replaced_or_the_new_one_is_kept(path, monkeypatch):
+    """Windows replaces none that somebody has open, other systems do."""
+    monkeypatch.setattr(patience, "SECONDS", 0.05)
+    refused = None
+
+    with path.open() as held:
+        try:
+            disk.write(path, "new", keep=True)
+        except disk.NotReplaced as error:
+            refused = error
+        assert held.read() == "older"
+
+    assert (refused is not None) == (sys.platform == "win32")
+    assert (refused.kept if refused else path).read_text() == "new"
+    assert path.read_text() == ("older" if refused else "new")
+
+
+def test_a_path_of_more_than_260_letters_is_written_or_told(tmp_path):
+    folder = tmp_path.joinpath(*["long" * 20] * 3)
+    path = folder / "a.csv"
+    try:
+        folder.mkdir(parents=True)
+        disk.write(path, "new")
+    except OSError as error:
+        assert sys.platform == "win32", error
+        assert "and Windows takes 259" in filename.explained(error, path)
+    else:
+        assert path.read_bytes() == b"new" and names(path) == ["a.csv"]
+    assert len(str(path)) > 260
+
+
+def test_lines_end_alike_on_every_system(path):
+    disk.write(path, "a\nb\n")
+
+    assert path.read_bytes() == b"a\nb\n"
+
+
 def test_what_was_kept_is_not_swept_away(path):
     disk.spare(path).write_text("the only copy")
     dead, alive = (path.with_name(f"a.json.{number}-1.part") for number in (1, 2))
@@ -91,16 +129,12 @@ def test_what_was_kept_is_not_swept_away(path):
     assert names(path) == ["a.json", "a.json.2-1.part", "a.json.part"]
 
 
-def test_a_link_is_written_through(path):
-    link = path.with_name("link.json")
-    try:
-        link.symlink_to(path)
-    except OSError:
-        pytest.skip("links need a right here")
+def test_a_link_is_written_through(path, link):
+    name = link(path.with_name("link.json"), path)
 
-    disk.write(link, "new")
+    disk.write(name, "new")
 
-    assert link.is_symlink() and path.read_text() == "new"
+    assert name.is_symlink() and path.read_text() == "new"
 
 
 def test_reading_ends(path, tmp_path):
@@ -111,7 +145,7 @@ def test_reading_ends(path, tmp_path):
         disk.read(tmp_path, 5)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with a name")
 def test_a_pipe_or_a_device_is_not_read(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -17,6 +18,18 @@ from wanattn.commands import demo, diagnosis, doctor
 from wanattn.commands import main as cli
 
 ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "--size",
+    "64x64",
+    "--frames",
+    "5",
+    "--roles",
+    "self",
+    "--backends",
+    "flash",
+    "--repeat",
+    "2",
+]
 
 
 def test_doctor_tries_every_backend(capsys):
@@ -46,6 +59,18 @@ def test_python_runs_the_pack_where_nothing_is_installed(tmp_path, way):
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("examples:")
+
+
+@pytest.mark.parametrize("page", ["cp1252", "cp437", "ascii"])
+@pytest.mark.parametrize("command", [["doctor"], ["bench", "--settings", "\u4e2d\u00b7", *SMALL]])
+def test_a_redirected_console_of_any_code_page_is_no_failure(monkeypatch, page, command):
+    console = io.TextIOWrapper(io.BytesIO(), encoding=page)
+    monkeypatch.setattr(sys, "stdout", console)
+
+    assert cli.main([*command, "--device", "cpu"]) == 0
+
+    console.flush()
+    assert b"flash" in console.buffer.getvalue()
 
 
 def test_doctor_text_gives_the_reason(capsys):

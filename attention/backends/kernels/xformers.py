@@ -1,4 +1,4 @@
-"""xformers, which picks one of its own kernels or torch's."""
+"""xformers, which picks a kernel: since 0.0.29 those of flash-attn, of FlashAttention-3 or torch's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from ...environment import Environment
 from ..kernel import kernel
 from ..limits import HALF, Limits
-from ..packages import Package, pip
+from ..packages import WHEELS, Package, pip
 
 
 def _load():
@@ -22,7 +22,11 @@ def _attend(function, q, k, v, mask, scale) -> torch.Tensor:
 
 
 def _install(environment: Environment) -> str:
-    return pip("--no-deps", "xformers")
+    """PyPI's wheel is built for CUDA 12.8 and does not load beside a torch for CUDA 13."""
+    if environment.hip:
+        return "xformers has wheels for ROCm 7.1 on Linux alone; its README gives their place."
+    cuda = (environment.cuda or "").replace(".", "")
+    return pip("--no-deps", "xformers", *(["--index-url", f"{WHEELS}cu{cuda}"] if cuda else []))
 
 
 PACKAGE = Package("xformers", ("xformers",), _load, _install)
@@ -33,5 +37,5 @@ XFORMERS = kernel(
     Limits("xformers", (*HALF, torch.float32), (7, 5), multiple=8, grouped=False, rocm=True),
     PACKAGE,
     _attend,
-    note="runs torch's own kernels where its wheel was built for another torch",
+    note="has none of its own since 0.0.29: runs flash-attn's or FlashAttention-3's where it finds them, else torch's",
 )

@@ -17,7 +17,6 @@ from ....nodes.host.tap import taps
 from .contender import UNPATCHED, Contender, measured_anew, randomise
 from .shape import FREQ_DIM, TEXT_DIM, Shape
 
-SIGMA = 0.9
 CONFIGS = {16: comfy.supported_models.WAN21_T2V, 48: comfy.supported_models.WAN22_T2V}
 
 
@@ -43,13 +42,17 @@ class HostDenoiser:
         dispatcher = tap.override.dispatcher if tap.override else None
         return Contender(backend, self._runner(model), tap.recorder, dispatcher)
 
-    def _runner(self, model) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def velocity(self, output: torch.Tensor, latent: torch.Tensor, sigma: float) -> torch.Tensor:
+        """The host's model gives the latent without its noise."""
+        return (latent - output) / sigma
+
+    def _runner(self, model) -> Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]:
         options = {**model.model_options.get("transformer_options", {}), "wrappers": model.wrappers}
 
-        def run(latent: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-            sigma = torch.full((1,), SIGMA, device=self.device)
+        def run(latent: torch.Tensor, text: torch.Tensor, sigma: float) -> torch.Tensor:
+            sigmas = torch.full((1,), sigma, device=self.device)
             given = {"c_crossattn": text.to(self.dtype), "transformer_options": options}
-            return model.model.apply_model(latent, sigma, **given)
+            return model.model.apply_model(latent, sigmas, **given)
 
         return run
 

@@ -68,6 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layers", type=int, metavar="N", help=f"blocks, {default('all', CPU.layers)}"
     )
+    parser.add_argument(
+        "--steps", type=int, default=0, metavar="N", help="also tell the difference by step, over N"
+    )
     parser.add_argument("--device", help="such as cpu or cuda:0; default: the GPU if there is one")
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
@@ -84,6 +87,8 @@ def measure(options: argparse.Namespace, results: Results, progress: Progress) -
     device = torch.device(name)
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
+    if options.steps < 0:
+        raise ValueError(f"steps {options.steps}, needs 0 for none or more")
     shape, dtype, clips = chosen(options, device)
     require_memory(shape, clips[0], dtype, device)
     build = source(options, device, results)
@@ -95,8 +100,8 @@ def measure(options: argparse.Namespace, results: Results, progress: Progress) -
     denoiser = build(shape, dtype, device, options.seed or 0)
     results.notes += about(denoiser, options, results.baseline)
     rounds = 3 if options.repeat is None else options.repeat
-    settings = options.settings or ""
-    race = Race(denoiser, backends, results, progress, rounds, options.seed or 0, settings)
+    settings, seed = options.settings or "", options.seed or 0
+    race = Race(denoiser, backends, results, progress, rounds, seed, settings, options.steps)
     race.run(clips)
 
 

@@ -19,10 +19,10 @@ UNPATCHED = "unpatched"  # the model without anything of this pack; `host` is th
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """`run` takes a latent and a text and gives what the denoiser makes of them."""
+    """`run` takes a latent, a text and a sigma from 0 to 1 and gives what the denoiser makes of them."""
 
     backend: str
-    run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    run: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
     recorder: Recorder | None = None
     dispatcher: Dispatcher | None = None
 
@@ -61,6 +61,10 @@ class Denoiser(Protocol):
     source: str
 
     def contender(self, backend: str) -> Contender: ...
+
+    def velocity(
+        self, output: torch.Tensor, latent: torch.Tensor, sigma: float
+    ) -> torch.Tensor: ...
 
 
 def described(ran: dict[str, Counter[str]]) -> str:

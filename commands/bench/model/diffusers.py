@@ -14,7 +14,7 @@ from ....attention.wan import TEXT_TOKENS
 from .contender import UNPATCHED, Contender, measured_anew, randomise
 from .shape import FREQ_DIM, TEXT_DIM, Shape
 
-TIMESTEP = 900.0
+TIMESTEPS = 1000.0  # of sigma 1
 
 
 class DiffusersDenoiser:
@@ -35,16 +35,19 @@ class DiffusersDenoiser:
         intercept.forward.text_len = TEXT_TOKENS
         recorder = intercept.recorder
 
-        def run(latent: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        def run(latent: torch.Tensor, text: torch.Tensor, sigma: float) -> torch.Tensor:
             with intercept.numbering(self._model.blocks), intercept:
-                output = self._forward(latent, text)
+                output = self._forward(latent, text, sigma)
             recorder.stopwatch.settle()
             return output
 
         return Contender(backend, run, recorder, intercept.dispatcher)
 
-    def _forward(self, latent: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        time = torch.full((1,), TIMESTEP, device=self.device)
+    def velocity(self, output: torch.Tensor, latent: torch.Tensor, sigma: float) -> torch.Tensor:
+        return output
+
+    def _forward(self, latent: torch.Tensor, text: torch.Tensor, sigma: float) -> torch.Tensor:
+        time = torch.full((1,), sigma * TIMESTEPS, device=self.device)
         given = (latent.to(self.dtype), time, text.to(self.dtype))
         return self._model(*given, return_dict=False)[0]
 

@@ -19,8 +19,10 @@ from ....bench.race.device import attempt, begin_peak, free, peak
 from ....bench.results.row import Results, Row
 from .contender import Contender, Denoiser, described
 from .shape import TEXT_DIM, Shape
+from .steps import denoised
 
 PART = "forward"
+SIGMA = 0.9  # of the forward that is timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,11 @@ class Race:
     rounds: int = 3
     seed: int = 0
     settings: str = ""
+    walk: int = 0  # steps of denoising after the rounds
 
     def run(self, clips: Sequence[Video]) -> None:
         flops = {clip: self.denoiser.shape.flops(clip) for clip in clips}
-        forwards = len(self.backends) * (self.rounds + 1)
+        forwards = len(self.backends) * (self.rounds + 1 + self.walk)
         self.progress.begin(forwards * sum(flops.values()))
         self._wake()
         for clip in clips:
@@ -71,6 +74,25 @@ class SizeRace:
             self._attempt(functools.partial(self._time, contender, row), row)
         for contender, row in self._contenders:
             self._conclude(contender, row)
+        if self.race.walk:
+            self._drift()
+
+    def _drift(self) -> None:
+        """How far each one's latent is from the baseline's after every step, as a sentence."""
+        expected: list[torch.Tensor] = []
+        for contender, row in self._contenders:
+            follow = functools.partial(self._follow, contender, row, expected)
+            self._attempt(follow, row, self.race.walk)
+
+    def _follow(self, contender: Contender, row: Row, expected: list[torch.Tensor]) -> None:
+        race = self.race
+        walk = denoised(race.denoiser, contender, self._inputs, race.walk)
+        if contender.backend == race.results.baseline:
+            expected += walk
+        elif expected:
+            off = [difference(latent, other) for latent, other in zip(walk, expected, strict=True)]
+            told = ", ".join(f"{share:.1e}" for share in off)
+            race.note(f"{row.backend}, {self.clip.frames} frames, difference by step: {told}")
 
     def _enter(self, name: str) -> None:
         """Its first forward; those that cannot take part only leave their reason."""
@@ -80,7 +102,7 @@ class SizeRace:
         row.reason = "; ".join(self._refusals(name))
         self._attempt(functools.partial(self._begin, name, row), row)
         if row.reason:
-            self._advance(race.rounds, name)
+            self._advance(race.rounds + race.walk, name)
 
     def _begin(self, name: str, row: Row) -> None:
         contender = self.race.denoiser.contender(name)
@@ -109,11 +131,11 @@ class SizeRace:
             return []
         return BACKENDS[name].refusals(self._call(), probe())
 
-    def _attempt(self, action: Callable[[], None], row: Row) -> None:
+    def _attempt(self, action: Callable[[], None], row: Row, forwards: int = 1) -> None:
         """Where it fails, the row says why and the others go on."""
         if not row.reason:
             attempt(action, row, self.race.denoiser.device)
-        self._advance(1, row.backend)
+        self._advance(forwards, row.backend)
 
     def _advance(self, forwards: int, name: str) -> None:
         what = f"{name}, {self.clip.frames} frames"
@@ -165,7 +187,7 @@ def forward(
     outputs = []
 
     def run() -> None:
-        outputs.append(contender.run(*inputs))
+        outputs.append(contender.run(*inputs, SIGMA))
         if device.type not in ("cpu", "cuda"):
             torch.get_device_module(device).synchronize()
 

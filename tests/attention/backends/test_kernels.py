@@ -16,6 +16,7 @@ from wanattn.attention.backends.kernels.fp8 import FA3_FP8
 from wanattn.attention.backends.kernels.kitchen import INT8
 from wanattn.attention.backends.kernels.sage import SAGE, SAGE3, entry_point
 from wanattn.attention.backends.kernels.xformers import XFORMERS
+from wanattn.attention.backends.packages import WHEELS
 from wanattn.attention.call import Call, Inputs
 from wanattn.attention.choose.measure.reference import Reference
 from wanattn.attention.environment import Environment, Gpu, probe
@@ -422,3 +423,19 @@ def test_kernel_is_right_on_this_card(kernel, keys, dtype):
         assert out.shape == q.shape and out.dtype == dtype
         assert Reference(inputs).error(out) <= kernel.tolerance[dtype]
     assert all(torch.equal(x, was) for x, was in zip((q, k, v), before, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"cuda": "13.0"}, "install --no-deps xformers --index-url {}cu130"),
+        ({"cuda": "12.8"}, "install --no-deps xformers --index-url {}cu128"),
+        ({"cuda": None}, "install --no-deps xformers"),
+        ({"cuda": None, "hip": "7.1"}, "its README gives their place."),
+    ],
+)
+def test_xformers_is_installed_for_the_cuda_that_torch_has(make_environment, facts, told):
+    """The wheel for another CUDA asks for a library that is not there."""
+    line = XFORMERS.package.install(make_environment(**facts))
+
+    assert line.endswith(told.format(WHEELS))

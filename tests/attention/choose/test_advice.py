@@ -15,7 +15,7 @@ from wanattn.attention.environment import Environment, Gpu
 GIB = 2**30
 TITLES = {
     kernel: BACKENDS[kernel].package.title
-    for kernel in ("fa3", "fa4", "fa2", "fastflash", "xformers", "sage", "sage3", "int8")
+    for kernel in ("fa3", "fa4", "fa2", "fastflash", "xformers", "sage", "sage3", "int8", "fa3_fp8")
 }
 
 
@@ -143,6 +143,24 @@ TORCH = "flash, efficient, cudnn, math"
             "cuda",
             (),
             f"Use auto. Here: {TORCH}. 8 kernels missing: fa3, fa4, fa2, fastflash, xformers, sage, int8, fa3_fp8.",
+        ),
+        (
+            nvidia("RTX PRO 6000 Blackwell Workstation Edition", (12, 0)),
+            "cuda",
+            ("fastflash", "sage"),
+            f"Use auto. Here: {TORCH}, fastflash, sage. 4 kernels missing: fa2, xformers, sage3, int8.",
+        ),
+        (
+            nvidia("A100-SXM4-80GB", (8, 0)),
+            "cuda",
+            ("fa2",),
+            f"Use auto. Here: {TORCH}, fa2. 5 kernels missing: fa3, fastflash, xformers, sage, int8.",
+        ),
+        (
+            nvidia("H200", (9, 0)),
+            "cuda:0",
+            ("fa3",),
+            f"Use auto. Here: {TORCH}, fa3. 7 kernels missing: fa4, fa2, fastflash, xformers, sage, int8, fa3_fp8.",
         ),
         (
             nvidia("B200", (10, 0)),

@@ -71,6 +71,13 @@ def test_csv_has_one_line_a_row_and_no_cell_that_is_a_formula(found, tmp_path):
     assert float(rows[0]["ms"]) == pytest.approx(407.123)
 
 
+@pytest.mark.parametrize("suffix", file.SUFFIXES)
+def test_lines_end_alike_on_every_system(found, tmp_path, suffix):
+    file.write(found, tmp_path / f"a{suffix}")
+
+    assert b"\r" not in (tmp_path / f"a{suffix}").read_bytes()
+
+
 def test_a_csv_saved_again_by_a_spreadsheet_is_read(found, tmp_path):
     file.write(found, tmp_path / "a.csv")
     text = (tmp_path / "a.csv").read_text(encoding="utf-8")

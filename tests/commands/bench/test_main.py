@@ -318,7 +318,8 @@ def test_what_would_spoil_the_end_is_said_before_the_beginning(
 
 
 @pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+    not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="root may write everywhere, and on Windows a read-only folder bars nobody",
 )
 def test_a_folder_that_cannot_be_written_is_said_before(bench, tmp_path):
     tmp_path.chmod(0o500)
@@ -440,7 +441,7 @@ def hearing():
         signal.signal(number, handler)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another signal there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C in another way")
 @signals
 @again
 def test_a_signal_ends_a_benchmark_with_the_rows_kept(
@@ -472,7 +473,7 @@ def test_a_signal_ends_a_benchmark_with_the_rows_kept(
     assert [len(made.times) for made in file.read(tmp_path / "a.csv").rows] == [3, 3]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another signal there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C in another way")
 def test_ctrl_c_ends_the_real_command_which_loaded_nothing_that_it_does_not_need(tmp_path):
     script = HEARING + LOADED.format(str(ROOT / "__init__.py"))
     script += """

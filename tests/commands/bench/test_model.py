@@ -11,9 +11,10 @@ from wanattn.attention.backends import BACKENDS, Backend, register
 from wanattn.attention.choose.measure.timings import parse
 from wanattn.attention.wan import Variant, Video
 from wanattn.bench.results.row import Results
-from wanattn.commands.bench.model.contender import described
+from wanattn.commands.bench.model.contender import Contender, described
 from wanattn.commands.bench.model.race import Race, forward, random_inputs
 from wanattn.commands.bench.model.shape import Shape
+from wanattn.commands.bench.model.steps import denoised, schedule
 
 pytest.importorskip("diffusers", reason="diffusers not installed")
 from wanattn.commands.bench.model.diffusers import DiffusersDenoiser, build
@@ -59,9 +60,9 @@ def named():
     BACKENDS.update(before)
 
 
-def race(denoiser, backends, clips=(CLIP,), steps=None, rounds=2):
+def race(denoiser, backends, clips=(CLIP,), steps=None, rounds=2, **more):
     results = Results("model", {}, baseline=backends[0])
-    Race(denoiser, backends, results, steps or Steps(), rounds).run(clips)
+    Race(denoiser, backends, results, steps or Steps(), rounds, **more).run(clips)
     return results
 
 
@@ -177,7 +178,7 @@ class Failing:
             dataclasses.replace(contender, run=self._run) if backend == self._backend else contender
         )
 
-    def _run(self, latent, text):
+    def _run(self, latent, text, sigma):
         self._left -= 1
         if not self._left:
             raise torch.OutOfMemoryError(FULL)
@@ -230,3 +231,31 @@ def test_what_ran_is_told_by_role_where_roles_differ():
         "self cudnn, text flash 30 + math 10"
     )
     assert described({}) == ""
+
+
+def test_the_difference_by_step_is_a_note(denoiser, named):
+    flash = BACKENDS["flash"]
+    named("rough", lambda *inputs: flash.run(*inputs) * 1.01)
+    progress = Steps()
+
+    found = race(denoiser, ["host", "cudnn", "flash", "rough"], steps=progress, walk=3)
+    notes = [note for note in found.notes if "by step" in note]
+
+    assert notes[0] == "flash, 5 frames, difference by step: 0.0e+00, 0.0e+00, 0.0e+00"
+    name, _, told = notes[1].partition(": ")
+    off = [float(word) for word in told.split(", ")]
+    assert name == "rough, 5 frames, difference by step" and len(notes) == 2
+    assert 0 < off[0] < off[1] < off[2] < 0.1
+    assert progress.done == progress.total
+
+
+def test_steps_go_from_noise_to_none_and_undo_the_velocity(denoiser):
+    """A model whose velocity is the noise itself leaves nothing."""
+    assert schedule(2) == pytest.approx([1, 5 / 6, 0])
+    noise, text = random_inputs(denoiser, CLIP, 0)
+    still = Contender("host", lambda latent, text, sigma: noise)
+
+    walk = list(denoised(denoiser, still, (noise, text), 2))
+
+    torch.testing.assert_close(walk[0], noise * 5 / 6)
+    torch.testing.assert_close(walk[1], torch.zeros_like(noise))

@@ -7,6 +7,8 @@ import json
 import logging
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -243,7 +245,7 @@ def test_drafts_of_killed_processes_are_removed(path, make_call):
     assert names(path) == {"timings.json", alive.name}
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with a name")
 def test_a_pipe_in_its_place_is_a_sentence_and_no_wait(path, make_call):
     path.parent.mkdir()
     os.mkfifo(path)
@@ -297,7 +299,7 @@ def test_lock_file_of_a_dead_process_is_none(path, make_call, moment):
 
 
 def test_a_lock_that_is_held_is_waited_for_once_and_then_told(path, make_call, monkeypatch):
-    monkeypatch.setattr(room, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(room, "LOCK_SECONDS", 0.5)
     path.parent.mkdir()
     timings = Timings(path, "card")
     with FileLock(path.with_name("timings.json.lock")):
@@ -307,7 +309,7 @@ def test_a_lock_that_is_held_is_waited_for_once_and_then_told(path, make_call, m
         timings.write(make_call(), {"sage": SAGE})
         both = time.monotonic() - start
 
-    assert 0.2 <= once < 2 and both - once < 0.2
+    assert 0.5 <= once < 3 and both - once < 0.5
     assert timings.problem == (
         "timings.json.lock is held by another program; timings are written all the same"
     )
@@ -322,7 +324,9 @@ def add(path: Path, heads: int, make_call) -> None:
         assert not timings.problem, timings.problem
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that begin as this one is")
+@pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="Windows starts no process as a copy of this one"
+)
 def test_two_processes_lose_nothing(path, make_call):
     fork = multiprocessing.get_context("fork")
     writers = [
@@ -336,6 +340,28 @@ def test_two_processes_lose_nothing(path, make_call):
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert len(parse(path.read_text())["card"]) == 80
     assert names(path) == {"timings.json"}
+
+
+HOLDING = """
+import sys, time
+with open(sys.argv[1]) as held:
+    print("open", flush=True)
+    time.sleep(0.3)
+"""
+
+
+def test_what_another_process_reads_is_written_all_the_same(path, make_call):
+    """On Windows it is waited for, and what was timed stays in memory meanwhile."""
+    timings = Timings(path, "card")
+    timings.write(make_call(), {"flash": FLASH})
+    command = [sys.executable, "-c", HOLDING, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as reader:
+        assert reader.stdout.readline().strip() == b"open"
+
+        timings.write(make_call(q_len=512), {"sage": SAGE})
+
+    assert Timings(path, "card").read(make_call()) == {"flash": FLASH}
+    assert Timings(path, "card").read(make_call(q_len=512)) == {"sage": SAGE}
 
 
 def test_two_threads_lose_nothing(path, make_call):
