@@ -194,7 +194,7 @@ class Dispatcher:
         if proof == "off" or (proof == "sample" and kind.sighting):
             result = forward.timed(run, device, record)
         else:
-            result, seen = evidence.watch(run, device)
+            result, seen = evidence.watch(run, device, self._note)
             kind.sighting = seen or kind.sighting
             record.milliseconds = seen and seen.milliseconds
             if seen and kind.evidence == "forced":

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-SECONDS = 240.0
+SECONDS = 900.0
 FATAL = (1, 2, 3, 4)  # of pytest: a test failed, or the tests could not even be read
 
 
@@ -30,8 +30,12 @@ def main(copy: Path, mutants: Path, results: Path, host: str = "") -> None:
     with results.open("a", encoding="utf-8") as told:
         for line in mutants.read_text(encoding="utf-8").splitlines():
             mutant = json.loads(line)
-            told.write(json.dumps({"number": mutant["number"], **_tried(copy, mutant)}) + "\n")
+            found = {"number": mutant["number"], **_tried(copy, mutant)}
+            told.write(json.dumps(found) + "\n")
             told.flush()
+            print(json.dumps({"file": mutant["file"], **found}), file=sys.stderr, flush=True)
+            if found["killed"] and mutant["number"] < 0:
+                return
 
 
 def _load_host(host: str) -> None:
@@ -41,7 +45,7 @@ def _load_host(host: str) -> None:
 
     args.cpu = True
     args.use_pytorch_cross_attention = True
-    import comfy.sd
+    import comfy.sd  # noqa: F401
     import utils.extra_config  # noqa: F401
 
 
@@ -71,7 +75,9 @@ def _failure(tests: list[str]) -> str:
         if code not in FATAL:
             return "" if code in (0, 5) else f"the process died ({code})"
         output.seek(0)
-        failed = [line for line in output.read().splitlines() if line.startswith(("FAILED", "ERROR"))]
+        failed = [
+            line for line in output.read().splitlines() if line.startswith(("FAILED", "ERROR"))
+        ]
         return failed[0].partition(" - ")[0] if failed else f"pytest gave {code}"
 
 
