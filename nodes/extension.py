@@ -7,7 +7,7 @@ from comfy_api.v0_0_2 import ComfyExtension, io
 from .backend import WanAttnBackend
 from .benchmark import WanAttnBenchmark
 from .diagnostics import WanAttnDiagnostics
-from .host import functions
+from .host import functions, remains
 from .report import WanAttnReport
 from .rule import WanAttnRule
 from .schedule import WanAttnSchedule
@@ -24,5 +24,8 @@ NODES: list[type[io.ComfyNode]] = [
 
 
 class Extension(ComfyExtension):
+    async def on_load(self) -> None:
+        remains.recover()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

@@ -92,7 +92,9 @@ def finish(model, prefix: str, node: str | None, metadata: dict | None) -> tuple
             before = metadata.get(KEY)
             mine = {node or tap.node or "": provenance(payload)}
             metadata[KEY] = {**(before if isinstance(before, dict) else {}), **mine}
-        return f"{text_of(payload)}\n{written(snapshot, payload, prefix)}", payload
+        sentence = written(snapshot, payload, prefix)
+        tap.remains.drop()
+        return f"{text_of(payload)}\n{sentence}", payload
     except Exception as error:
         log.exception("the attention report failed")
         sentence = f"The attention report failed ({type(error).__name__}: {error})"

@@ -5,12 +5,14 @@ A dispatch mode sees only the composite operator under inference mode; the profi
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
 from collections.abc import Callable
 
 import torch
+import torch.autograd.profiler as autograd
 from torch._C._autograd import DeviceType, _profiler_enabled
 from torch.profiler import ProfilerActivity, profile
 
@@ -18,31 +20,73 @@ from .record import OPERATORS, Sighting
 
 PROOFS = ("off", "sample", "every call")
 COPIES = ("Memcpy", "Memset")
+OTHER = (
+    "another profiler is at work in this process, and torch allows one: calls go unproved beside it"
+)
+FAILED = "torch's profiler failed (see the server's log): calls go unproved"
+SHARE = 0.05  # of the time, at most, to look for other profilers
 log = logging.getLogger("wanattn")
 _profiler = threading.Lock()  # torch allows one profiler a process
 
 
 def watch(
-    run: Callable[[], torch.Tensor], device: torch.device
+    run: Callable[[], torch.Tensor],
+    device: torch.device,
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[torch.Tensor, Sighting | None]:
     """Run under the profiler; return the result and what was seen.
 
-    None if another profiler is at work or the profiler itself fails: only errors of `run` come through.
+    None, and a sentence for `note`, if another profiler is at work or the profiler itself fails: only errors of `run`
+    come through.
     """
     if not _profiler.acquire(blocking=False):
         return run(), None
     try:
-        return (run(), None) if _elsewhere() else _profiled(run, device)
+        if _elsewhere.found():
+            note(OTHER)
+            return run(), None
+        return _profiled(run, device, note)
     finally:
         _profiler.release()
 
 
-def _elsewhere() -> bool:
-    """Whether a profiler runs in this thread or in another: torch knows them apart, and allows one in all."""
-    return _profiler_enabled() or getattr(torch.autograd.profiler, "_is_profiler_enabled", False)
+class _Elsewhere:
+    """Looks for a profiler that is not ours, in this thread or another.
+
+    torch allows one a process and does not refuse a second one: whoever ends last takes the process down. Its own flag
+    is not set by one that warms up, whose object is the only sign. To find it takes a look at every object of the
+    process, so that is done for at most `SHARE` of the time.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def found(self) -> bool:
+        if _profiler_enabled() or getattr(autograd, "_is_profiler_enabled", False):
+            return True
+        now = time.perf_counter()
+        if now < self._next:
+            return False
+        warming = any(map(_at_work, gc.get_objects()))
+        self._next = now + (time.perf_counter() - now) / SHARE
+        if warming:  # it is not over until it is looked for again
+            self._next = now
+        return warming
 
 
-def _profiled(run, device: torch.device) -> tuple[torch.Tensor, Sighting | None]:
+def _at_work(thing: object) -> bool:
+    """Of every kind of profiler that Python can start: prepared or started, and without results yet."""
+    if type(thing) is not autograd.profile:
+        return False
+    return bool(getattr(thing, "entered", False)) and getattr(thing, "kineto_results", 1) is None
+
+
+_elsewhere = _Elsewhere()
+
+
+def _profiled(
+    run: Callable[[], torch.Tensor], device: torch.device, note: Callable[[str], None]
+) -> tuple[torch.Tensor, Sighting | None]:
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
@@ -57,6 +101,7 @@ def _profiled(run, device: torch.device) -> tuple[torch.Tensor, Sighting | None]
         if started and not results:  # the call's own
             raise
         log.warning("the profiler failed; the call goes unproved", exc_info=True)
+        note(FAILED)
         return (results[0] if results else run()), None
 
 

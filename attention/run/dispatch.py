@@ -208,7 +208,8 @@ class Dispatcher:
         if proof == "off" or (proof == "sample" and kind.sighting):
             result = forward.timed(run, operands, device, record)
         else:
-            result, seen = evidence.watch(functools.partial(run, *operands), device)
+            bound = functools.partial(run, *operands)
+            result, seen = evidence.watch(bound, device, self._note)
             kind.sighting = seen or kind.sighting
             record.milliseconds = seen and seen.milliseconds
             if seen and kind.evidence == "forced":

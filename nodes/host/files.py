@@ -29,35 +29,39 @@ TAPPED = ("WanAttnBackend", "WanAttnDiagnostics")
 def written(snapshot: Snapshot, payload: dict, prefix: str) -> str:
     """Write the files; the sentence says where they are, or why there are none."""
     try:
-        return f"written: {', '.join(map(_brief, write(snapshot, payload, prefix)))}"
+        return f"written: {', '.join(map(brief, write(snapshot, payload, prefix)))}"
     except OSError as error:
-        reason = f"{error.strerror or error} ({_brief(prefix)})"
+        reason = f"{error.strerror or error} ({brief(prefix)})"
         return f"The report files could not be written: {reason}. Mend that, or choose another filename_prefix."
     except Exception as error:  # the host raises a bare one for a folder outside its output folder
-        reason = _brief(str(error).strip().partition("\n")[0])
+        reason = brief(str(error).strip().partition("\n")[0])
         return f"The report files could not be written: {reason}. Choose another filename_prefix."
 
 
-def _brief(text: str) -> str:
+def brief(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]} ..."
 
 
-def write(snapshot: Snapshot, payload: dict, prefix: str) -> list[str]:
-    """Write `<prefix>_00001.json`, `.csv` and `.html` under the next free number; return their names."""
+def write(snapshot: Snapshot | None, payload: dict, prefix: str) -> list[str]:
+    """Write `<prefix>_00001.json`, `.csv` and `.html` under the next free number; return their names.
+
+    Without a snapshot there are no single calls to list, and no `.csv`.
+    """
     prefix = prefix if prefix.strip(" ./\\") else DEFAULT_PREFIX
     output = folder_paths.get_output_directory()
     folder, name, *_ = folder_paths.get_save_image_path(prefix, output)
     stem = Path(folder, _free_stem(Path(folder), name))
     makers = {
         ".json": lambda: json.dumps(payload, indent=1),
-        ".csv": lambda: csv_of(snapshot),
         ".html": lambda: html.render(payload),
     }
+    if snapshot is not None:
+        makers[".csv"] = lambda: csv_of(snapshot)
     for suffix, make in makers.items():
         disk.write(Path(f"{stem}{suffix}"), make())
     place = Path(os.path.relpath(stem, output)).as_posix()
-    return [f"{place}{suffix}" for suffix in makers]
+    return [f"{place}{suffix}" for suffix in SUFFIXES if suffix in makers]
 
 
 def _free_stem(folder: Path, name: str) -> str:
@@ -72,13 +76,14 @@ def write_unfinished(
 ) -> None:
     """The report of a job that ends early, for every Attention Run Report that waits for it; `reported` are done."""
     payload = build(facts, snapshot)
-    for prefix in _waiting_prefixes(facts.node, job, reported):
+    for prefix in waiting_prefixes(facts.node, job, reported):
         log.info("node %s: %s", facts.node, written(snapshot, payload, prefix))
 
 
-def _waiting_prefixes(
+def waiting_prefixes(
     node: str | None, job: str | None, reported: Collection[str | None]
 ) -> list[str]:
+    """Where the Attention Run Reports of a job will write that are not done and are of this node."""
     if getattr(PromptServer, "instance", None) is None:  # sampled without a server
         return []
     running, _ = PromptServer.instance.prompt_queue.get_current_queue()

@@ -27,10 +27,11 @@ from .capture import Capture
 from .compiled import Graphs
 from .display import Display
 from .facts import Facts, facts_of, failure_of, peaks, start_peaks, unseen
-from .files import write_unfinished
+from .files import waiting_prefixes, write_unfinished
 from .override import KEY, SLOT, Override, ahead
 from .past import names
 from .payload import build
+from .remains import Remains
 from .roles import Places, sites_of
 from .sampler import GUESSED, Sampler
 
@@ -64,6 +65,7 @@ class Tap:
         self.reported: set[str | None] = (
             set()
         )  # Attention Run Report nodes of this job that are done
+        self.remains = Remains(node)
         self._proof = proof
         self._capture = capture
         self._watch = Override(self.recorder, None, Dispatcher(Policy("host"), watches=True))
@@ -150,6 +152,7 @@ class Tap:
         if self._capture:
             self._capture.begin(self.recorder.job, self._facts.model["class"])
             self._capture.listener = self.display.show
+        self.remains.begin()
         self.display.show()
         return start_peaks(model)
 
@@ -247,6 +250,9 @@ class Tap:
                 for tap in [tap for tap in self._living if tap.recorder.job == job]:
                     facts = tap.facts(tap.all_notes())
                     write_unfinished(facts, tap.recorder.snapshot(), job, tap.reported)
+                    tap.remains.drop()
+            elif not waiting_prefixes(self.node, self.recorder.job, self.reported):
+                self.remains.drop()
         except Exception:  # what ended the run must come through
             log.exception("the report of the run failed")
 
@@ -259,7 +265,9 @@ class Tap:
 
     def _shown(self) -> tuple[dict, str]:
         snapshot = self.recorder.snapshot()
-        return build(self.facts(self.notes()), snapshot), self.text(snapshot)
+        payload = build(self.facts(self.notes()), snapshot)
+        self.remains.keep(payload, self.recorder.job, self.reported)
+        return payload, self.text(snapshot)
 
     def text(self, snapshot: Snapshot | None = None) -> str:
         """The node's status for the current job, now or at another moment."""
@@ -270,7 +278,7 @@ class Tap:
     def notes(self) -> list[str]:
         """What other packs' overrides mean for this node, and what it captures."""
         chooses = bool(self.wish or (self.dispatcher and self.dispatcher.chooses))
-        found = self.dispatcher.notes if self.dispatcher else []
+        found = [*(self.dispatcher.notes if self.dispatcher else []), *self._watch.dispatcher.notes]
         notes = [*self._earlier, *self._strangers, *found]
         notes += [GUESSED] if self._sampler.guessed else []
         if self.override and self.override.replaced:

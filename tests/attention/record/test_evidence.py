@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -163,3 +167,50 @@ def test_a_call_beside_a_profiled_one_does_not_wait_for_it():
     release.set()
     thread.join()
     assert result.shape == (2,)
+
+
+@pytest.mark.parametrize("kind", ["whole", "of_autograd", "warming_up"])
+def test_no_kind_of_profiler_in_another_thread_ends_the_process(kind):
+    code, told = beside(kind)
+
+    assert (code, told) == (0, f"proved 0 of 3, then True: {evidence.OTHER}")
+
+
+def test_a_profiler_that_has_ended_costs_no_proof():
+    assert beside("ended") == (0, "proved 3 of 3, then True: ")
+
+
+def beside(kind):
+    """How a process ends in which another thread profiles, and its last line."""
+    script = Path(__file__).with_name("other_profiler.py")
+    command = [sys.executable, str(script), kind]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return ended.returncode, (ended.stdout.splitlines() or [ended.stderr])[-1]
+
+
+def test_the_node_says_why_calls_went_unproved(tensors):
+    forward = Forward(step=0, proof="every call", wish="flash", recorders=[Recorder()])
+    dispatcher = Dispatcher(Policy("flash"))
+    with profile(activities=[ProfilerActivity.CPU]), torch.inference_mode():
+        one_call(dispatcher, tensors(), forward)
+        one_call(dispatcher, tensors(), forward)
+
+    assert dispatcher.notes == [evidence.OTHER]
+
+
+def test_other_profilers_are_looked_for_a_twentieth_of_the_time_at_most(monkeypatch):
+    looks = []
+
+    def objects():
+        looks.append(len(looks))
+        time.sleep(0.02)
+        return []
+
+    monkeypatch.setattr(evidence.gc, "get_objects", objects)
+    look = evidence._Elsewhere()
+    began = time.perf_counter()
+    while time.perf_counter() - began < 0.9:
+        assert not look.found()
+        time.sleep(0.001)
+
+    assert 1 <= len(looks) <= 4
