@@ -24,3 +24,4 @@ from wanattn.tests.fixtures import (  # noqa: E402, F401
     own_cache,
     tensors,
 )
+from wanattn.tests.web.pages import browser  # noqa: E402, F401

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from wanattn.tests.web.pages import browser  # noqa: F401  (a fixture)
 from wanattn.attention.report.html import render
 
 HERE = Path(__file__).parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from wanattn.tests.web.pages import browser, open_modules  # noqa: F401  (a fixture)
+from wanattn.tests.web.pages import open_modules
 
 # Drawing at once, and without a rest after it, in place of once a frame.
 AT_ONCE = """() => {

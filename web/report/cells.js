@@ -126,7 +126,7 @@ export function gridLines(grid, rows) {
 export function cellFacts(payload, grid, step, block) {
   const place = /** @type {Fact} */ ({ text: `${label(grid.role)}, ${stepsOf(grid, step)}, block ${block}`, kind: "place" });
   const row = rowAt(grid, payload.rows, step, block);
-  if (!row) return [place, { text: "no call seen", kind: "dim" }];
+  if (!row) return [place, { text: (grid.row[step]?.[block] ?? -1) < -1 ? "a call of a row that is left out here" : "no call seen", kind: "dim" }];
   const milliseconds = grid.ms?.[step]?.[block] ?? null;
   const fallback = isFallback(payload, row);
   /** @type {Fact[]} */

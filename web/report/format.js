@@ -147,9 +147,10 @@ export function fallbackSentence(fallback, calls) {
 export function accountSentence(payload) {
   const past = payload.account?.past ?? [];
   if (!past.length) return "";
-  const calls = past.reduce((sum, part) => sum + part.calls, 0);
+  const calls = (payload.account?.calls ?? 0) - (payload.account?.hooked ?? 0);
   const parts = past.slice(0, MOST_PARTS).map((part) => `${count(part.calls)} ${plain(part.role)} ${part.ran ? `ran ${backendName(part.ran)}` : "unseen"}, ${plain(part.how)}`);
-  const more = past.length > parts.length ? [`${past.length - parts.length} more`] : [];
+  const rest = past.length - parts.length + leftOut(payload, "past");
+  const more = rest ? [`${rest} more`] : [];
   return `${count(calls)} of ${plural(payload.account?.calls ?? 0, "call")} did not come through the hook: ${[...parts, ...more].join("; ")}`;
 }
 
