@@ -58,6 +58,7 @@ class Run:
         self.mismatches += run.mismatches
         self.counts.update(run.counts)
         self.past.update(run.past)
+        self.peaks = dict(Counter(self.peaks) | Counter(run.peaks))
 
     def step_seconds(self) -> list[float]:
         edges = [*sorted(self.step_starts.values()), self.seconds]

@@ -28,7 +28,9 @@ def payload_of(
     keys = list(snapshot.rows)
     index = {keys[position]: place for place, position in enumerate(order)}
     counts = snapshot.counts
-    devices = devices_of(rows, peaks_of(snapshot))
+    devices = (
+        [] if snapshot.hidden else devices_of(rows, peaks_of(snapshot))
+    )  # of all rows or of none
     payload = {
         "schema": SCHEMA,
         "node": node,
@@ -74,7 +76,7 @@ def account_of(snapshot: Snapshot) -> dict:
 def peaks_of(snapshot: Snapshot) -> dict[str, int]:
     """The most memory that each device held in any of the runs, in bytes."""
     found: Counter[str] = Counter()
-    for run in snapshot.runs:
+    for run in snapshot.all_runs:
         found |= Counter(run.peaks)
     return dict(found)
 

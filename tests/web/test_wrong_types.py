@@ -25,7 +25,7 @@ VIEWS = {
     "report": ("views/report", "createReport"),
 }
 SHOWN = [("shared", view) for view in VIEWS]
-SHOWN += [(name, "panel") for name in ("lying", "failed", "idle")]
+SHOWN += [(name, "panel") for name in ("lying", "failed", "idle", "two_devices")]
 
 
 @pytest.fixture(scope="module")

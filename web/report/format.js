@@ -200,8 +200,8 @@ export function peak(run) {
 }
 
 /** What each of several devices did; nothing where one did all. @param {Payload} payload */
-export function deviceLines({ devices = [] }) {
-  return devices.map((device) => {
+export function deviceLines({ devices }) {
+  return (devices ?? []).map((device) => {
     const facts = [
       plural(device.calls, "call"),
       device.milliseconds_total == null ? "" : `${figure(device.milliseconds_total / 1000)} s in attention`,

@@ -26,6 +26,10 @@ const CELLS = table(
   { ms: listOf(listOf(orNull(amount))), stride: positive },
 );
 const FALLBACK = table({ requested: text, active: text, reason: text, calls: amount });
+const DEVICE = table(
+  { device: text, calls: amount },
+  { milliseconds_total: orNull(amount), tflops: orNull(amount), peak_gib: orNull(amount) },
+);
 const PAST = table({ calls: amount, role: text, how: text, ran: text });
 const FAILURE = table({ sentence: text }, { advice: text, step: orNull(number), block: orNull(number) });
 const GAIN = table({ attention: orNull(amount), run: orNull(amount), against: text }, { how: text });
@@ -56,6 +60,7 @@ export const PAYLOAD = table(
     account: orNull(table({ calls: amount, hooked: amount, past: listOf(PAST) })), failure: orNull(FAILURE), gain: orNull(GAIN),
     forecast: orNull(listOf(FORECAST)), files: orNull(listOf(text)), workflow: orNull(text), date: orNull(text),
     video: orNull(table({ width: amount, height: amount, frames: amount })), fault: orNull(text),
+    devices: orNull(listOf(DEVICE)),
     left_out: orNull(tableOf(amount)),
   },
 );
