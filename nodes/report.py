@@ -7,6 +7,7 @@ import logging
 from comfy_api.v0_0_2 import io, ui
 from comfy_execution.utils import get_executing_context
 
+from ..attention.report.bounds import bounded
 from ..attention.report.picture import draw, write_out
 from ..attention.report.text import text_of
 from .found import found_by
@@ -75,7 +76,7 @@ class WanAttnReport(io.ComfyNode):
         metadata = cls.hidden.extra_pnginfo
         text, payload = finish(model, filename_prefix, cls.hidden.unique_id, metadata)
         image = picture(payload, text)
-        shown = {"text": (text,), "wanattn": [payload] if payload else []}
+        shown = {"text": (text,), "wanattn": [bounded(payload)] if payload else []}
         return io.NodeOutput(after, text, image, ui={**shown, "wanattn_picture": kept(image)})
 
 
@@ -90,7 +91,7 @@ def finish(model, prefix: str, node: str | None, metadata: dict | None) -> tuple
         tap.reported.add(node)
         if isinstance(metadata, dict):  # a client may send anything
             before = metadata.get(KEY)
-            mine = {node or tap.node or "": provenance(payload)}
+            mine = {node or tap.node or "": provenance(bounded(payload))}
             metadata[KEY] = {**(before if isinstance(before, dict) else {}), **mine}
         sentence = written(snapshot, payload, prefix)
         tap.remains.drop()

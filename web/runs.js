@@ -42,7 +42,8 @@ export function inHistory(history, workflow) {
 
 /** The payloads of an output, and what a report's node shows. @param {string} node @param {any} output @returns {any[]} */
 export function toldBy(node, output) {
-  const payloads = (output?.wanattn ?? []).filter((/** @type {any} */ payload) => payload?.schema === SCHEMA);
-  if (!output?.wanattn || !output.text) return payloads;
+  const told = Array.isArray(output?.wanattn) ? output.wanattn : null;
+  const payloads = (told ?? []).filter((/** @type {any} */ payload) => payload?.schema === SCHEMA);
+  if (!told || !Array.isArray(output.text)) return payloads;
   return [...payloads, { node, text: output.text.join("\n"), payload: payloads[0] ?? null, picture: output.wanattn_picture?.[0] ?? null }];
 }

@@ -1,8 +1,8 @@
 // @ts-check
 /** The modules of web/report/, which a stand-alone report carries inside. */
 export const MODULES = [
-  "body.js", "buttons.js", "cells.js", "css.js", "cursor.js", "dom.js", "forecast.js", "format.js", "grid.js", "header.js", "legend.js", "markdown.js",
-  "page.js", "panel.js", "patterns.js", "payload.js", "steps.js", "style.js", "table.js", "updater.js", "words.js",
+  "body.js", "buttons.js", "cells.js", "check.js", "css.js", "cursor.js", "dom.js", "forecast.js", "format.js", "grid.js", "header.js", "legend.js", "markdown.js",
+  "page.js", "panel.js", "patterns.js", "payload.js", "schema.js", "steps.js", "style.js", "table.js", "updater.js", "words.js",
 ];
 
 const SPECIFIER = /from "\.\//g;

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from ..call import Call
-from .record import Record, Sighting
+from .ledger import Cells, Ledger, Row, Tally
+from .record import Record
 from .stopwatch import Stopwatch
 
 LIMIT = 100_000
-TIMES_KEPT = 1000  # of the dropped calls of a row, for its median
+SHOWN_ROWS = 120  # of a glance
+SHOWN_RUNS = 40
 
 
 @dataclass(slots=True)
@@ -49,60 +50,55 @@ class Run:
         seconds = time.perf_counter() - self.began if on else self.seconds
         return dataclasses.replace(self, **parts, past=self.past.copy(), seconds=seconds)
 
+    def absorb(self, run: Run) -> None:
+        """Come to what both come to; `number` counts them."""
+        self.number += 1
+        self.forwards += run.forwards
+        self.seconds += run.seconds
+        self.mismatches += run.mismatches
+        self.counts.update(run.counts)
+        self.past.update(run.past)
+        self.peaks = dict(Counter(self.peaks) | Counter(run.peaks))
+
     def step_seconds(self) -> list[float]:
         edges = [*sorted(self.step_starts.values()), self.seconds]
         return [round(end - start, 4) for start, end in itertools.pairwise(edges)]
 
 
-class Row(NamedTuple):
-    """What the calls of one row of a report share."""
-
-    call: Call
-    requested: str
-    active: str
-    via: str = ""
-
-
-@dataclass(slots=True)
-class Tally:
-    """Calls of one row: same facts, same request, same backend."""
-
-    calls: int = 0
-    milliseconds: float | None = None
-    times: list[float] = field(default_factory=list)
-    evidence: set[str] = field(default_factory=set)
-    reasons: set[str] = field(default_factory=set)
-    sighting: Sighting | None = None
-    mismatch: bool = False
-
-    def copy(self) -> Tally:
-        sets = {"evidence": set(self.evidence), "reasons": set(self.reasons)}
-        return dataclasses.replace(self, times=self.times[:], **sets)
-
-    def add(self, record: Record) -> None:
-        self.calls += 1
-        self.evidence.add(record.evidence)
-        self.sighting = record.sighting or self.sighting
-        self.mismatch |= record.mismatch
-        if record.reason:
-            self.reasons.add(record.reason)
-        if record.milliseconds is not None:
-            self.milliseconds = (self.milliseconds or 0.0) + record.milliseconds
-            self.times.append(record.milliseconds)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
-    """What a recorder holds at one moment."""
+    """What a recorder holds at one moment. `earlier` is what the runs before `runs` come to; `hidden` counts the rows
+    that are not in `rows`."""
 
     runs: tuple[Run, ...]
     calls: tuple[tuple[int, Record], ...]  # run number, call
     rows: dict[Row, Tally]
     dropped: int
+    cells: Cells = field(default_factory=Cells)
+    earlier: Run | None = None
+    hidden: int = 0
+
+    @functools.cached_property
+    def counts(self) -> Counter[tuple[str, str, str]]:
+        return self.summed("counts")
+
+    @functools.cached_property
+    def past(self) -> Counter[tuple[str, str, str]]:
+        return self.summed("past")
 
     @property
-    def counts(self) -> Counter[tuple[str, str, str]]:
-        return sum((run.counts for run in self.runs), Counter())
+    def mismatches(self) -> int:
+        return sum(run.mismatches for run in self.all_runs)
+
+    @property
+    def all_runs(self) -> tuple[Run, ...]:
+        return self.runs if self.earlier is None else (self.earlier, *self.runs)
+
+    def summed(self, what: str) -> Counter[tuple[str, str, str]]:
+        total: Counter[tuple[str, str, str]] = Counter()
+        for run in self.all_runs:
+            total.update(getattr(run, what))
+        return total
 
 
 class Recorder:
@@ -122,8 +118,9 @@ class Recorder:
         self.job = job
         self.runs: list[Run] = []
         self._calls: deque[tuple[int, Record]] = deque()
-        self._dropped_rows: dict[Row, Tally] = {}
         self._dropped = 0
+        self._ledger = Ledger()
+        self._earlier = Run(0, state="over")  # those that a glance leaves out, as one
 
     @property
     def run(self) -> Run | None:
@@ -148,6 +145,7 @@ class Recorder:
         if run is None:
             return
         with self._lock:
+            self._enter()  # once a forward, so that no look has much to do
             run.forwards += 1
             run.seconds = time.perf_counter() - run.began
             if step is not None:
@@ -175,22 +173,34 @@ class Recorder:
                 self.runs[-1].past[how, role, ""] += 1
 
     def _drop(self) -> None:
-        _, record = self._calls.popleft()
+        self._enter()
+        self._calls.popleft()
         self._dropped += 1
-        del _tally(self._dropped_rows, record).times[:-TIMES_KEPT]
+
+    def _enter(self) -> None:
+        """Bring the ledger up to date."""
+        new = self._dropped + len(self._calls) - self._ledger.entered
+        calls = list(itertools.islice(reversed(self._calls), new))
+        self._ledger.enter(reversed(calls), self.stopwatch.waiting)
 
     def snapshot(self) -> Snapshot:
+        """All of it."""
         self.stopwatch.settle()
         with self._lock:
-            rows = {key: tally.copy() for key, tally in self._dropped_rows.items()}
-            for _, record in self._calls:
-                _tally(rows, record)
+            self._enter()
             runs = tuple(run.copy() for run in self.runs)
-            return Snapshot(runs, tuple(self._calls), rows, self._dropped)
+            rows, cells = self._ledger.copied(None), self._ledger.cells.copy()
+            return Snapshot(runs, tuple(self._calls), rows, self._dropped, cells)
 
-
-def _tally(rows: dict[Row, Tally], record: Record) -> Tally:
-    key = Row(record.call, record.requested, record.active, record.via)
-    tally = rows.setdefault(key, Tally())
-    tally.add(record)
-    return tally
+    def glance(self) -> Snapshot:
+        """What can be shown at once, in a time that does not grow: no single calls, and what is left out as a number."""
+        self.stopwatch.settle()
+        with self._lock:
+            self._enter()
+            for run in self.runs[self._earlier.number : -SHOWN_RUNS]:
+                self._earlier.absorb(run)
+            runs = tuple(run.copy() for run in self.runs[self._earlier.number :])
+            rows, cells = self._ledger.copied(SHOWN_ROWS), self._ledger.cells.copy()
+            hidden = len(self._ledger.rows) - len(rows)
+            earlier = self._earlier.copy() if self._earlier.number else None
+            return Snapshot(runs, (), rows, self._dropped, cells, earlier, hidden)

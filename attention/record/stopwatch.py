@@ -42,6 +42,11 @@ class Stopwatch:
             pair[1].record(stream)
             self._waiting.append((record, pair, device.index))
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the device has still to pass some call."""
+        return bool(self._waiting)
+
     def settle(self, wait: bool = False) -> None:
         """Read the events that the device has passed; `wait` reads all of them, once the work is done."""
         with self._lock:

@@ -6,7 +6,8 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
-from ..record.recorder import Row, Run, Snapshot, Tally
+from ..record.ledger import Cells, Row, Tally
+from ..record.recorder import Run, Snapshot
 from .devices import devices_of
 
 SCHEMA = 1
@@ -24,10 +25,13 @@ def payload_of(
     """Plain data, schema 1. Milliseconds are device time where the device can be timed, else None."""
     rows = [_row(key, tally) for key, tally in snapshot.rows.items()]
     order = sorted(range(len(rows)), key=lambda index: -(rows[index]["milliseconds_total"] or 0))
-    index = {key: order.index(position) for position, key in enumerate(snapshot.rows)}
+    keys = list(snapshot.rows)
+    index = {keys[position]: place for place, position in enumerate(order)}
     counts = snapshot.counts
-    devices = devices_of(rows, peaks_of(snapshot))
-    return {
+    devices = (
+        [] if snapshot.hidden else devices_of(rows, peaks_of(snapshot))
+    )  # of all rows or of none
+    payload = {
         "schema": SCHEMA,
         "node": node,
         "state": snapshot.runs[-1].state if snapshot.runs else "idle",
@@ -37,7 +41,7 @@ def payload_of(
         "totals": totals_of(counts),
         "calls": counts.total(),
         "dropped": snapshot.dropped,
-        "mismatches": sum(run.mismatches for run in snapshot.runs),
+        "mismatches": snapshot.mismatches,
         "fallbacks": _fallbacks(counts),
         "runs": [_run(run) for run in snapshot.runs],
         "rows": [rows[position] for position in order],
@@ -47,11 +51,19 @@ def payload_of(
         "coverage": list(coverage),
         "notes": list(notes),
     }
+    left_out = _left_out(snapshot)
+    return {**payload, "left_out": left_out} if left_out else payload
+
+
+def _left_out(snapshot: Snapshot) -> dict[str, float]:
+    earlier = snapshot.earlier
+    runs = {"runs": earlier.number, "seconds": round(earlier.seconds, 4)} if earlier else {}
+    return {**runs, **({"rows": snapshot.hidden} if snapshot.hidden else {})}
 
 
 def account_of(snapshot: Snapshot) -> dict:
     """How many attention calls the model made, how many came through the host's hook, and what took the rest."""
-    past = sum((run.past for run in snapshot.runs), Counter())
+    past = snapshot.past
     unseen = sum(calls for (_, _, ran), calls in past.items() if not ran)
     calls = snapshot.counts.total() + unseen
     rest = [
@@ -64,7 +76,7 @@ def account_of(snapshot: Snapshot) -> dict:
 def peaks_of(snapshot: Snapshot) -> dict[str, int]:
     """The most memory that each device held in any of the runs, in bytes."""
     found: Counter[str] = Counter()
-    for run in snapshot.runs:
+    for run in snapshot.all_runs:
         found |= Counter(run.peaks)
     return dict(found)
 
@@ -127,38 +139,38 @@ def _row(key: Row, tally: Tally) -> dict:
 
 
 def _grid(snapshot: Snapshot, index: dict[Row, int]) -> list[dict]:
-    """The newest run as blocks by steps for each role. A cell shows its last call, a fallback before all others."""
-    if not snapshot.runs:
+    """The newest run as blocks by steps for each role."""
+    cells = snapshot.cells
+    if not snapshot.runs or cells.run != snapshot.runs[-1].number:
         return []
-    newest = snapshot.runs[-1].number
-    cells: dict[str, dict[tuple[int, int], tuple[bool, int, float | None]]] = {}
-    for run, record in snapshot.calls:
-        if run != newest or record.step is None or record.block is None:
-            continue
-        row = index[Row(record.call, record.requested, record.active, record.via)]
-        cell = (bool(record.reason), row, record.milliseconds)
-        place = cells.setdefault(record.call.role, {})
-        where = (record.step, record.block)
-        if where not in place or cell[0] >= place[where][0]:
-            place[where] = cell
-    return [_role_grid(role, newest, place) for role, place in cells.items()]
-
-
-def _role_grid(role: str, run: int, place: dict) -> dict:
-    steps = 1 + max(step for step, _ in place)
-    blocks = 1 + max(block for _, block in place)
-    nothing = (False, -1, None)
-    lines = [
-        [place.get((step, block), nothing) for block in range(blocks)] for step in range(steps)
+    return [
+        _role_grid(
+            role,
+            cells,
+            {at: (index.get(row, -2), one.milliseconds) for at, (row, one) in place.items()},
+        )
+        for role, place in cells.roles.items()
     ]
-    return {
+
+
+def _role_grid(
+    role: str, cells: Cells, place: dict[tuple[int, int], tuple[int, float | None]]
+) -> dict:
+    lines = 1 + max(line for line, _ in place)
+    blocks = 1 + max(block for _, block in place)
+    nothing = (-1, None)
+    found = [
+        [place.get((line, block), nothing) for block in range(blocks)] for line in range(lines)
+    ]
+    grid = {
         "role": role,
-        "run": run,
+        "run": cells.run,
         "blocks": blocks,
-        "steps": steps,
-        "row": [[cell[1] for cell in line] for line in lines],
-        "ms": [[rounded(cell[2]) for cell in line] for line in lines],
+        "steps": lines,
+        "row": [[cell[0] for cell in line] for line in found],
+        "ms": [[rounded(cell[1]) for cell in line] for line in found],
     }
+    return {**grid, "stride": cells.stride} if cells.stride > 1 else grid
 
 
 def rounded(value: float | None) -> float | None:

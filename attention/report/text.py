@@ -11,6 +11,7 @@ from ..record.recorder import Snapshot
 from .devices import device_line, several
 from .payload import rounded, totals_of
 
+MOST_PARTS, MOST_LETTERS = 6, 400  # of a line on a node
 CALL_COLUMNS = ("batch", "heads", "q_len", "kv_len", "head_dim", "dtype", "mask")
 CSV_COLUMNS = ("run", "step", "block", "role", "cond", *CALL_COLUMNS)
 CSV_COLUMNS += ("requested", "active", "evidence", "reason", "ms", "via", "device")
@@ -23,12 +24,22 @@ def summary(counts: Counter, state: str = "") -> str:
         return "no attention call yet"
     asked = {requested for requested, _, _ in counts}
     totals = totals_of(counts)
-    ran = ", ".join(f"{active} {calls}" for active, calls in totals.items())
+    ran = _some([f"{active} {calls}" for active, calls in totals.items()], ", ")
     line = f"{ran}/{total} calls" if len(totals) == 1 else f"{ran} of {total} calls"
-    reasons = dict.fromkeys(reason for (_, _, reason), _ in counts.most_common() if reason)
+    reasons = list(dict.fromkeys(reason for (_, _, reason), _ in counts.most_common() if reason))
     if reasons:
-        line = f"asked {', '.join(sorted(asked))}, ran {ran}: {' | '.join(reasons)}"
+        line = f"asked {_some(sorted(asked), ', ')}, ran {ran}: {_some(reasons, ' | ')}"
     return f"{line} ({state})" if state in ("interrupted", "failed") else line
+
+
+def _some(parts: Sequence[str], between: str) -> str:
+    """As many as one can read, and how many more there are."""
+    shown = [
+        part if len(part) <= MOST_LETTERS else f"{part[:MOST_LETTERS]}..."
+        for part in parts[:MOST_PARTS]
+    ]
+    rest = len(parts) - len(shown)
+    return between.join([*shown, f"{rest} more"] if rest else shown)
 
 
 def text_of(report: dict) -> str:

@@ -18,6 +18,7 @@ from ...attention.backends.replaced import replacements
 from ...attention.choose.policy import Policy
 from ...attention.record.name import name_of
 from ...attention.record.recorder import Recorder, Snapshot
+from ...attention.report.bounds import bounded
 from ...attention.report.text import summary
 from ...attention.run.dispatch import Dispatcher
 from ...attention.run.follow import entered, followed
@@ -244,7 +245,7 @@ class Tap:
         """Say how the run ended; the outermost tap also writes the reports that will not get their turn."""
         self.display.show()
         try:
-            log.info("node %s: %s", self.node, self.text(self.recorder.snapshot()))
+            log.info("node %s: %s", self.node, self.text())
             if state != "finished" and taps(self._model)[0] is self:
                 job = self.recorder.job
                 for tap in [tap for tap in self._living if tap.recorder.job == job]:
@@ -264,14 +265,14 @@ class Tap:
         return Facts(facts.node, facts.model, facts.coverage, tuple(notes), self._failure)
 
     def _shown(self) -> tuple[dict, str]:
-        snapshot = self.recorder.snapshot()
-        payload = build(self.facts(self.notes()), snapshot)
+        snapshot = self.recorder.glance()
+        payload = bounded(build(self.facts(self.notes()), snapshot))
         self.remains.keep(payload, self.recorder.job, self.reported)
         return payload, self.text(snapshot)
 
     def text(self, snapshot: Snapshot | None = None) -> str:
         """The node's status for the current job, now or at another moment."""
-        snapshot = snapshot or self.recorder.snapshot()
+        snapshot = snapshot or self.recorder.glance()
         state = snapshot.runs[-1].state if snapshot.runs else ""
         return "\n".join([summary(snapshot.counts, state), *self.notes()])
 

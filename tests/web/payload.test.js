@@ -64,6 +64,6 @@ test("a grid shows the steps that are still to come, of its own run only", () =>
 test("devices work at the same time: a share is of the run, not of the sum of their times", () => {
   const payload = complete(fixture("two_devices"));
   assert.equal(secondsOf(payload), 3.4);
-  payload.runs[0].seconds = 0;
-  assert.ok(Math.abs(secondsOf(payload) - 2.5064) < 1e-9);
+  const begun = { ...payload, runs: [{ ...payload.runs[0], seconds: 0 }] };
+  assert.ok(Math.abs(secondsOf(begun) - 2.5064) < 1e-9);
 });

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,24 +11,11 @@ from wanattn.attention.report.html import render
 
 HERE = Path(__file__).parent
 ARTEFACTS = HERE.parent / "artefacts"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 ELEMENTS = "[...document.querySelectorAll('.wanattn *')].map(each => each.tagName).join(' ')"
 
 
 def fixture(name: str) -> dict:
     return json.loads((HERE / "fixtures" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright not installed")
-    chromium = shutil.which("chromium") or shutil.which("chrome")
-    if chromium is None:
-        pytest.skip("no chromium on the PATH")
-    with playwright.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -4,16 +4,18 @@
 
 import { createButtons } from "./buttons.js";
 import { looks as looksOf } from "./cells.js";
-import { element, setItems, setText } from "./dom.js";
-import { deviceLines, environmentLine, peak, plain } from "./format.js";
+import { element, setItems, setText, shortened } from "./dom.js";
+import { deviceLines, environmentLine, peak, plain, plural } from "./format.js";
 import { createGrid } from "./grid.js";
 import { createKey } from "./legend.js";
 import { toMarkdown } from "./markdown.js";
-import { newestRun, planned } from "./payload.js";
+import { leftOut, newestRun, planned } from "./payload.js";
 import { createSteps } from "./steps.js";
 import { createTable } from "./table.js";
 import { word } from "./words.js";
 
+const MOST_NOTES = 60;
+const MOST_GRIDS = 16;
 const HINT = "Point at a cell, or focus a grid and use the arrow keys, to see that call.";
 
 /**
@@ -25,6 +27,7 @@ export function createBody(latest, { saveHtml, colour }) {
   const facts = element("output", "facts");
   const tell = (/** @type {Fact[] | null} */ told) => showFacts(facts, told);
   const grids = element("div", "grids");
+  const more = element("p", "dim");
   /** @type {Map<string, ReturnType<typeof createGrid>>} */
   const views = new Map();
   const table = createTable();
@@ -42,7 +45,7 @@ export function createBody(latest, { saveHtml, colour }) {
 
   function drawGrids() {
     if (!picture) return;
-    const shown = (picture.grid ?? []).filter((grid) => grid.row.length > 0).map((grid) => planned(/** @type {Payload} */ (picture), grid));
+    const shown = (picture.grid ?? []).filter((grid) => grid.row.length > 0).slice(0, MOST_GRIDS).map((grid) => planned(/** @type {Payload} */ (picture), grid));
     const looks = looksOf(picture);
     for (const [name, view] of views) {
       if (!shown.some((grid) => nameOf(grid) === name)) (view.element.remove(), views.delete(name));
@@ -50,11 +53,14 @@ export function createBody(latest, { saveHtml, colour }) {
     let framed = false;
     for (const grid of shown) {
       const view = views.get(nameOf(grid)) ?? createGrid(tell);
-      if (!views.has(nameOf(grid))) grids.append(view.element);
       views.set(nameOf(grid), view);
       framed = view.update(picture, grid, key.colour(), looks) || framed;
     }
+    const order = shown.map((grid) => /** @type {HTMLElement} */ (views.get(nameOf(grid))?.element));
+    if (order.some((each, position) => grids.children[position] !== each)) grids.replaceChildren(...order);
     key.update(picture, looks, { visible: shown.length > 0, framed });
+    const rest = Math.max(0, (picture.grid?.length ?? 0) - MOST_GRIDS) + leftOut(picture, "grids");
+    setText(more, rest ? `and ${plural(rest, "more grid")}` : "");
     facts.hidden = shown.length === 0;
   }
 
@@ -65,12 +71,21 @@ export function createBody(latest, { saveHtml, colour }) {
     table.update(payload, looksOf(payload));
     steps.update(newestRun(payload), payload.state);
     setText(machine, [peak(newestRun(payload)), environmentLine(payload)].filter(Boolean).join(" · "));
-    setItems(devices, deviceLines(payload));
-    setItems(unseen, [...payload.coverage.map((text) => `not seen by the hook: ${plain(text)}`), ...payload.notes.map(plain)]);
+    setItems(devices, shortened(deviceLines(payload), MOST_NOTES));
+    setItems(unseen, told(payload));
     buttons.hidden = payload.calls === 0;
   }
 
-  return { elements: [steps.element, key.element, grids, table.element, devices, machine, unseen, foot], update };
+  return { elements: [steps.element, key.element, grids, more, table.element, devices, machine, unseen, foot], update };
+}
+
+/** @param {Payload} payload */
+function told(payload) {
+  const sentences = [
+    ...payload.coverage.slice(0, MOST_NOTES).map((text) => `not seen by the hook: ${plain(text)}`),
+    ...payload.notes.slice(0, MOST_NOTES).map(plain),
+  ];
+  return shortened(sentences, MOST_NOTES, payload.coverage.length + payload.notes.length - sentences.length + leftOut(payload, "notes"));
 }
 
 /** @param {{role: string, run: number}} grid */

@@ -4,25 +4,35 @@
 /** @typedef {import("./payload.js").Grid} Grid */
 /** @typedef {{text: string, kind: "place" | "active" | "alarm" | "dim"}} Fact */
 
+import { shortened } from "./dom.js";
 import { backendName, count, figure, kind, label, plain, shape } from "./format.js";
 import { isFallback } from "./payload.js";
 
 export const LEVELS = 7;
 const LOGARITHMIC_FROM = 8;
+export const MOST_REASONS = 24; // of one row
+const MOST_SORTED = 1000; // names that a workflow may bring
 const KNOWN = ["cudnn", "flash", "efficient", "math"];
 const OTHERS = 3;
 
+/** @type {WeakMap<Payload, Map<string, string>>} */
+const known = new WeakMap();
+
 /** A colour for each active backend. @param {Payload} payload */
 export function looks(payload) {
-  return looksOf([...Object.keys(payload.totals), ...payload.rows.map((row) => row.active)]);
+  const found = known.get(payload) ?? looksOf([...Object.keys(payload.totals), ...payload.rows.map((row) => row.active)]);
+  known.set(payload, found);
+  return found;
 }
 
 /** The known backends keep their colours, others take turns.
  * @param {Iterable<string>} backends @returns {Map<string, string>} backend to the name of its look */
 export function looksOf(backends) {
   const names = new Set(backends);
-  const others = [...names].filter((name) => !KNOWN.includes(name)).sort();
-  return new Map([...names].map((name) => [name, KNOWN.includes(name) ? name : `other${others.indexOf(name) % OTHERS}`]));
+  const others = [...names].filter((name) => !KNOWN.includes(name));
+  if (others.length <= MOST_SORTED) others.sort();
+  const turns = new Map(others.map((name, position) => [name, `other${position % OTHERS}`]));
+  return new Map([...names].map((name) => [name, turns.get(name) ?? name]));
 }
 
 /** @param {Row} row @param {number | null} milliseconds of one call */
@@ -77,7 +87,7 @@ function tally(grid, rows) {
 export function gridSentence(grid, rows) {
   const cells = [...tally(grid, rows)].sort((left, right) => right[1] - left[1]);
   const ran = cells.map(([name, amount]) => `${backendName(name)} in ${count(amount)}`).join(", ");
-  return `${label(grid.role)} attention, ${count(grid.blocks)} blocks by ${count(grid.steps)} steps: ${ran || "no call yet"}`;
+  return `${label(grid.role)} attention, ${count(grid.blocks)} blocks by ${count(grid.steps * (grid.stride ?? 1))} steps: ${ran || "no call yet"}`;
 }
 
 /** Neighbours with the same text become one. @param {string[]} texts @returns {{first: number, last: number, text: string}[]} */
@@ -97,21 +107,26 @@ function range(noun, first, last) {
   return first === last ? `${noun} ${first}` : `${noun}s ${first}–${last}`;
 }
 
+/** The steps of a line of cells: `step 3`, `steps 30–39`. @param {{stride?: number}} grid @param {number} line @param {number} [last] line */
+export function stepsOf({ stride = 1 }, line, last = line) {
+  return range("step", line * stride, (last + 1) * stride - 1);
+}
+
 /** The whole grid in words, equal steps and equal blocks together. @param {Grid} grid @param {Row[]} rows */
 export function gridLines(grid, rows) {
   const lines = grid.row.map((line) => {
     const names = line.map((index) => (rows[index] ? backendName(rows[index].active) : "no call"));
     return stretches(names).map(({ first, last, text }) => `${range("block", first, last)} ${text}`).join(", ");
   });
-  return stretches(lines).map(({ first, last, text }) => `${range("step", first, last)}: ${text}`);
+  return stretches(lines).map(({ first, last, text }) => `${stepsOf(grid, first, last)}: ${text}`);
 }
 
 /** What is known of one cell, most telling first.
  * @param {Payload} payload @param {Grid} grid @param {number} step @param {number} block @returns {Fact[]} */
 export function cellFacts(payload, grid, step, block) {
-  const place = /** @type {Fact} */ ({ text: `${label(grid.role)}, step ${step}, block ${block}`, kind: "place" });
+  const place = /** @type {Fact} */ ({ text: `${label(grid.role)}, ${stepsOf(grid, step)}, block ${block}`, kind: "place" });
   const row = rowAt(grid, payload.rows, step, block);
-  if (!row) return [place, { text: "no call seen", kind: "dim" }];
+  if (!row) return [place, { text: (grid.row[step]?.[block] ?? -1) < -1 ? "a call of a row that is left out here" : "no call seen", kind: "dim" }];
   const milliseconds = grid.ms?.[step]?.[block] ?? null;
   const fallback = isFallback(payload, row);
   /** @type {Fact[]} */
@@ -120,12 +135,15 @@ export function cellFacts(payload, grid, step, block) {
   if (payload.devices) facts.push({ text: plain(row.device), kind: "dim" });
   facts.push({ text: `${shape(row)}, ${kind(row)}`, kind: "dim" });
   facts.push({ text: `${row.mismatch ? "✕ " : ""}${label(row.evidence)}`, kind: row.mismatch ? "alarm" : "dim" });
-  return [...facts, ...row.reasons.map((reason) => /** @type {Fact} */ ({ text: plain(reason), kind: fallback ? "alarm" : "dim" }))];
+  const reasons = shortened(row.reasons.slice(0, MOST_REASONS).map(plain), MOST_REASONS, Math.max(0, row.reasons.length - MOST_REASONS));
+  return [...facts, ...reasons.map((reason) => /** @type {Fact} */ ({ text: reason, kind: fallback ? "alarm" : "dim" }))];
 }
 
 /** What a role's calls have in common, for the label above its grid. @param {Grid} grid @param {Row[]} rows */
 export function gridLabel(grid, rows) {
-  const own = rows.filter((row) => row.role === grid.role).sort((left, right) => right.calls - left.calls)[0];
+  /** @type {Row | null} */
+  let own = null;
+  for (const row of rows) if (row.role === grid.role && (!own || row.calls > own.calls)) own = row;
   if (!own) return "";
   const size = own.kv_len === own.q_len ? `${count(own.q_len)} tokens` : `${count(own.kv_len)} keys`;
   return `${count(own.heads)} heads × ${count(own.head_dim)}, ${size}`;

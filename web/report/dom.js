@@ -22,10 +22,18 @@ export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
+/** A list that can be read, and how much more there is. @param {string[]} texts @param {number} most @param {number} more left out before */
+export function shortened(texts, most, more = 0) {
+  const rest = Math.max(0, texts.length - most) + more;
+  return rest ? [...texts.slice(0, most), `and ${rest.toLocaleString("en-US")} more`] : texts;
+}
+
 /** @param {HTMLElement} list @param {string[]} texts one item each @param {string} className */
 export function setItems(list, texts, className = "") {
-  while (list.children.length > texts.length) list.lastElementChild?.remove();
-  while (list.children.length < texts.length) list.append(element("li", className));
-  texts.forEach((text, position) => setText(list.children[position], text));
+  const items = [...list.children];
+  for (const item of items.splice(texts.length)) item.remove();
+  const more = Array.from({ length: texts.length - items.length }, () => element("li", className));
+  list.append(...more);
+  [...items, ...more].forEach((item, position) => setText(item, texts[position]));
   list.hidden = texts.length === 0;
 }

@@ -5,6 +5,7 @@ import { element, setText } from "./dom.js";
 import { backendName, count, figure, label, plain } from "./format.js";
 import { word } from "./words.js";
 
+const MOST_KINDS = 100;
 const COLUMNS = ["role", "calls of", "backend", "math would need"];
 
 /** What the calls of the next run will be. */
@@ -28,10 +29,11 @@ export function createForecast() {
   /** @param {Forecast[]} kinds */
   function update(kinds) {
     root.hidden = kinds.length === 0;
-    const now = JSON.stringify(kinds);
+    const shown = kinds.slice(0, MOST_KINDS);
+    const now = JSON.stringify(shown);
     if (now === written) return;
     written = now;
-    body.replaceChildren(...kinds.map(line));
+    body.replaceChildren(...shown.map(line));
   }
 
   return { element: root, update };

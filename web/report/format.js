@@ -4,7 +4,8 @@
 /** @typedef {import("./payload.js").Run} Run */
 /** @typedef {import("./payload.js").Fallback} Fallback */
 
-import { newestRun, secondsOf } from "./payload.js";
+import { begun, leftOut, newestRun, secondsOf } from "./payload.js";
+import { shortened } from "./dom.js";
 import { word } from "./words.js";
 
 const MOST_PARTS = 4;
@@ -74,16 +75,23 @@ function many(amount, noun) {
 
 /** @param {string} requested */
 function requestedNames(requested) {
-  return requested ? requested.split(", ").map(backendName).join(", ") : "host";
+  const names = requested.split(", ");
+  return requested ? shortened(names.slice(0, HEADLINE_BACKENDS).map(backendName), HEADLINE_BACKENDS, Math.max(0, names.length - HEADLINE_BACKENDS)).join(", ") : "host";
 }
 
 /** @param {Payload} payload @returns {[string, number][]} most used first */
 export function shares(payload) {
-  return Object.entries(payload.totals).sort((left, right) => right[1] - left[1]);
+  const found = sorted.get(payload) ?? Object.entries(payload.totals).sort((left, right) => right[1] - left[1]);
+  sorted.set(payload, found);
+  return found;
 }
+
+/** @type {WeakMap<Payload, [string, number][]>} */
+const sorted = new WeakMap();
 
 /** @param {Payload} payload */
 export function headline(payload) {
+  if (payload.fault) return plain(payload.fault);
   if (!payload.calls) return word(NOTHING.get(payload.state) ?? "no attention call yet");
   const all = shares(payload);
   const said = all.slice(0, HEADLINE_BACKENDS).map(([name, calls]) => `${backendName(name)} ${percent(calls, payload.calls)}`);
@@ -102,6 +110,7 @@ const STATES = new Map([
   ["failed", ["✕", "failed"]],
   ["idle", ["○", "no run yet"]],
   ["bypassed", ["⦸", "bypassed"]],
+  ["unreadable", ["✕", "cannot be shown"]],
   ["reloaded", ["◌", "was running when the page was reloaded"]],
 ]);
 
@@ -115,11 +124,12 @@ export function state(payload) {
 export function progress(payload) {
   const run = newestRun(payload);
   if (!run) return "";
-  const done = run.step_seconds.length;
+  const done = begun(run);
   const underWay = payload.state === "running" && run.steps > 0;
   const steps = underWay ? word("step {0} of 0–{1}", count(Math.max(0, done - 1)), count(run.steps - 1)) : many(done, "step");
   const parts = [steps, many(payload.calls, "call"), word("{0} s", figure(secondsOf(payload)))];
-  if (payload.runs.length > 1) parts.unshift(word("run {0}", payload.runs.length));
+  const runs = payload.runs.length + leftOut(payload, "runs");
+  if (runs > 1) parts.unshift(word("run {0}", runs));
   if (payload.node?.includes(":")) parts.push(word("node {0}", label(payload.node)));
   return parts.join(" · ");
 }
@@ -137,9 +147,10 @@ export function fallbackSentence(fallback, calls) {
 export function accountSentence(payload) {
   const past = payload.account?.past ?? [];
   if (!past.length) return "";
-  const calls = past.reduce((sum, part) => sum + part.calls, 0);
+  const calls = (payload.account?.calls ?? 0) - (payload.account?.hooked ?? 0);
   const parts = past.slice(0, MOST_PARTS).map((part) => `${count(part.calls)} ${plain(part.role)} ${part.ran ? `ran ${backendName(part.ran)}` : "unseen"}, ${plain(part.how)}`);
-  const more = past.length > parts.length ? [`${past.length - parts.length} more`] : [];
+  const rest = past.length - parts.length + leftOut(payload, "past");
+  const more = rest ? [`${rest} more`] : [];
   return `${count(calls)} of ${plural(payload.account?.calls ?? 0, "call")} did not come through the hook: ${[...parts, ...more].join("; ")}`;
 }
 
@@ -189,8 +200,8 @@ export function peak(run) {
 }
 
 /** What each of several devices did; nothing where one did all. @param {Payload} payload */
-export function deviceLines({ devices = [] }) {
-  return devices.map((device) => {
+export function deviceLines({ devices }) {
+  return (devices ?? []).map((device) => {
     const facts = [
       plural(device.calls, "call"),
       device.milliseconds_total == null ? "" : `${figure(device.milliseconds_total / 1000)} s in attention`,
@@ -218,9 +229,11 @@ export function gainSentence({ gain }) {
   return gain && said ? `${word("{0} as fast as {1}", said, plain(gain.against))}${gain.how ? `, ${plain(gain.how)}` : ""}` : "";
 }
 
-/** @param {number[]} seconds of each step @param {string} last what to say of the last step where it is not done: "under way", "not finished" @returns {string} */
-export function stepsSentence(seconds, last = "") {
+/** @param {number[]} seconds of each step @param {string} last what to say of the last step where it is not done: "under way", "not finished"
+ * @param {number} stride steps that each of the seconds is the mean of @returns {string} */
+export function stepsSentence(seconds, last = "", stride = 1) {
   if (!seconds.length) return "no step yet";
+  if (stride > 1) return `${stepsSentence(seconds).replace(/step (\d+)$/, (_, place) => `steps ${place * stride}–${(Number(place) + 1) * stride - 1}`)}, each bar the mean of ${stride} steps`;
   if (last) return [`step ${seconds.length - 1} ${last}`, seconds.length > 1 ? stepsSentence(seconds.slice(0, -1)) : ""].filter(Boolean).join(" · ");
   const sorted = [...seconds].sort((left, right) => left - right);
   const median = (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.floor(sorted.length / 2)]) / 2;

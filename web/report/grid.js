@@ -21,8 +21,7 @@ const UNITS = { time: "ms", tflops: "TFLOP/s" };
 
 /** @param {Payload} payload @param {Grid} grid @param {Map<string, string>} looks */
 function byBackend(payload, grid, looks) {
-  const kinds = payload.rows.map((row) => looks.get(row.active) ?? "");
-  return grid.row.map((line) => line.map((index) => kinds[index] ?? ""));
+  return grid.row.map((line) => line.map((index) => looks.get(payload.rows[index]?.active) ?? ""));
 }
 
 /** @param {(number | null)[][]} values @param {ReturnType<typeof scaleOf>} scale */
@@ -32,8 +31,15 @@ function byLevel(values, scale) {
 
 /** @param {Payload} payload @param {Grid} grid */
 function fallbackCells(payload, grid) {
-  const fallbacks = payload.rows.map((row) => isFallback(payload, row));
-  return grid.row.map((line) => line.map((index) => fallbacks[index] ?? false));
+  /** @type {Map<number, boolean>} */
+  const known = new Map();
+  /** @param {number} index */
+  const fell = (index) => {
+    const found = known.get(index) ?? (index in payload.rows && isFallback(payload, payload.rows[index]));
+    known.set(index, found);
+    return found;
+  };
+  return grid.row.map((line) => line.map(fell));
 }
 
 /** @param {ReturnType<typeof scaleOf>} scale @param {"time" | "tflops"} colour */
@@ -120,7 +126,9 @@ export function createGrid(tell) {
 
 /** @param {Grid} grid */
 function axes(grid) {
-  return `blocks 0–${grid.blocks - 1} →, steps 0–${grid.steps - 1} ↓`;
+  const { blocks, steps, stride = 1 } = grid;
+  const each = stride > 1 ? `, ${stride} in a line: its last call, one that fell back before the others` : "";
+  return `blocks 0–${blocks - 1} →, steps 0–${steps * stride - 1} ↓${each}`;
 }
 
 /** Returns the height of a cell in pixels. @param {SVGElement} picture @param {Grid} grid */

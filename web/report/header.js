@@ -4,9 +4,11 @@
 import { looks as looksOf } from "./cells.js";
 import { element, setItems, setText, shape } from "./dom.js";
 import { about, accountSentence, contradiction, failureOf, fallbackSentence, gainSentence, headline, plural, progress, shares, state } from "./format.js";
+import { leftOut } from "./payload.js";
 import { word } from "./words.js";
 
 const MOST_FALLBACKS = 4;
+const MOST_SHARES = 100;
 const ENDED_BADLY = new Set(["failed", "interrupted"]);
 
 /** What a glance should tell: state, requested and active, and what fell back. */
@@ -59,7 +61,7 @@ export function createHead() {
 /** @param {Payload} payload */
 function warnings(payload) {
   const said = payload.fallbacks.slice(0, MOST_FALLBACKS).map((fallback) => `⚠ ${fallbackSentence(fallback, payload.calls)}`);
-  const rest = payload.fallbacks.length - said.length;
+  const rest = payload.fallbacks.length - said.length + leftOut(payload, "fallbacks");
   const past = accountSentence(payload);
   const first = past ? [`⚠ ${past}`, ...said] : said;
   return rest > 0 ? [...first, `⚠ ${plural(rest, "more reason")} in the table`] : first;
@@ -69,7 +71,7 @@ function warnings(payload) {
 function drawShares(bar, payload) {
   const looks = looksOf(payload);
   let left = 0;
-  const parts = shares(payload).map(([name, calls]) => {
+  const parts = shares(payload).slice(0, MOST_SHARES).map(([name, calls]) => {
     const width = (100 * calls) / (payload.calls || 1);
     const part = shape("rect", { class: `fill ${looks.get(name)}`, x: left.toFixed(3), y: 0, width: width.toFixed(3), height: 1 });
     left += width;

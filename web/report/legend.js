@@ -9,6 +9,7 @@ import { word } from "./words.js";
 
 /** @type {[Colour, string][]} */
 const COLOURS = [["backend", "backend"], ["time", "time"], ["tflops", "TFLOP/s"]];
+const MOST_NAMES = 24;
 let panels = 0;
 
 /** The legend, and the choice of what the colours stand for. @param {() => void} changed @param {Colour} [first] */
@@ -36,7 +37,7 @@ export function createKey(changed, first = "backend") {
   /** @param {Payload} payload @param {Map<string, string>} looks @param {{visible: boolean, framed: boolean}} show */
   function update(payload, looks, { visible, framed }) {
     root.hidden = !visible;
-    const names = colour === "backend" ? shares(payload).map(([name]) => name) : [];
+    const names = colour === "backend" ? shares(payload).slice(0, MOST_NAMES).map(([name]) => name) : [];
     const now = JSON.stringify([names, framed, colour]);
     if (now === written) return;
     written = now;

@@ -40,7 +40,7 @@ export function createPanel(options = {}) {
     head.update(payload);
     setText(plan, waiting ? idle.plan : "");
     forecast.update(waiting ? (payload.forecast?.length ? payload.forecast : idle.forecast) : []); // the host knows more than the page
-    if (waiting || payload.state === "bypassed") return empty();
+    if (waiting || payload.fault || payload.state === "bypassed") return empty();
     if (!body) {
       body = createBody(() => updater.latest(), options);
       root.append(...body.elements);

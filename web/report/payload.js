@@ -2,13 +2,14 @@
 /** @typedef {{ calls: number, hooked: number, past: { calls: number, role: string, how: string, ran: string }[] }} Account */
 /**
  * @typedef {{run: number, state: string, steps: number, forwards: number, seconds: number, step_seconds: number[],
- *   peak_gib: number | null, calls: number}} Run
+ *   peak_gib: number | null, calls: number, stride?: number, begun?: number}} Run with a stride, each of step_seconds is the mean of so many steps
  * @typedef {{role: string, batch: number, heads: number, q_len: number, kv_len: number, head_dim: number, dtype: string,
  *   mask: string, device: string, requested: string, active: string, evidence: string, calls: number,
  *   milliseconds: number | null, milliseconds_total: number | null, tflops: number | null, reasons: string[],
  *   mismatch: boolean, operators: string[], kernels: string[]}} Row
  * @typedef {{device: string, calls: number, milliseconds_total: number | null, tflops: number | null, peak_gib: number | null}} Device
- * @typedef {{role: string, run: number, blocks: number, steps: number, row: number[][], ms: (number | null)[][]}} Grid
+ * @typedef {{role: string, run: number, blocks: number, steps: number, row: number[][], ms?: (number | null)[][],
+ *   stride?: number}} Grid with a stride, a line of cells stands for so many steps
  * @typedef {{requested: string, active: string, reason: string, calls: number}} Fallback
  * @typedef {{sentence: string, advice?: string, step?: number | null, block?: number | null}} Failure what ended the run
  * @typedef {{attention: number | null, run: number | null, against: string, how: string}} Gain times faster than `against`
@@ -20,11 +21,15 @@
  *   mismatches: number, fallbacks: Fallback[], runs: Run[], rows: Row[], grid: Grid[] | null, coverage: string[], notes: string[],
  *   account?: Account, devices?: Device[],
  *   failure?: Failure | null, gain?: Gain | null, forecast?: Forecast[], files?: string[], workflow?: string, date?: string,
- *   video?: Video | null}} Payload those with a question mark came later: an older report has none
+ *   video?: Video | null, left_out?: Record<string, number> | null, fault?: string | null}} Payload those with a question mark came later: an older report has none
  */
+
+import { faultIn } from "./check.js";
+import { PAYLOAD } from "./schema.js";
 
 export const SCHEMA = 1;
 const MOST_STEPS = 1000;
+const MOST_CELLS = 10_000; // of one grid
 
 /** @type {Payload} */
 const EMPTY = Object.freeze({
@@ -48,12 +53,25 @@ const EMPTY = Object.freeze({
 
 /**
  * A payload in which nothing is missing; fields that only others know stay. A live update may leave out the grid, which then is null.
+ * One with something of a wrong type in it is empty, and its `fault` says what is wrong.
  * @param {any} received
  * @returns {Payload}
  */
 export function complete(received) {
   const parts = Object.entries(EMPTY).map(([name, empty]) => [name, received?.[name] ?? empty]);
-  return { ...received, ...Object.fromEntries(parts) };
+  const whole = { ...received, ...Object.fromEntries(parts) };
+  const fault = faultIn(PAYLOAD, whole);
+  return fault ? { ...EMPTY, state: "unreadable", fault: `This report cannot be shown: ${fault}` } : whole;
+}
+
+/** How many of something a payload leaves out, since there were too many of them. @param {Payload} payload @param {string} what */
+export function leftOut(payload, what) {
+  return payload.left_out?.[what] ?? 0;
+}
+
+/** Steps that a run has begun. @param {Run} run */
+export function begun(run) {
+  return run.begun ?? run.step_seconds.length;
 }
 
 /** @param {Payload} payload */
@@ -61,21 +79,39 @@ export function newestRun(payload) {
   return payload.runs.at(-1) ?? null;
 }
 
+/** @type {WeakMap<Fallback[], Set<string>>} */
+const fallen = new WeakMap();
+
 /** @param {Payload} payload @param {Row} row */
-export function isFallback(payload, row) {
-  return payload.fallbacks.some(
-    (fallback) => fallback.requested === row.requested && fallback.active === row.active,
-  );
+export function isFallback({ fallbacks }, row) {
+  const known = fallen.get(fallbacks) ?? new Set(fallbacks.map(pairOf));
+  fallen.set(fallbacks, known);
+  return known.has(pairOf(row));
 }
+
+/** @param {{requested: string, active: string}} from */
+function pairOf({ requested, active }) {
+  return `${requested}\0${active}`;
+}
+
+/** @type {WeakMap<Payload, number>} */
+const seconds = new WeakMap();
 
 /** How long the job's runs took so far. The host counts a forward when it ends, so that the first one's calls may know better.
  * @param {Payload} payload */
 export function secondsOf(payload) {
-  const counted = payload.runs.reduce((sum, run) => sum + (run.seconds ?? 0), 0);
+  const known = seconds.get(payload) ?? summed(payload);
+  seconds.set(payload, known);
+  return known;
+}
+
+/** @param {Payload} payload */
+function summed(payload) {
+  const counted = payload.runs.reduce((sum, run) => sum + run.seconds, leftOut(payload, "seconds"));
   /** @type {Map<string, number>} devices work at the same time */
   const timed = new Map();
   for (const row of payload.rows) timed.set(row.device, (timed.get(row.device) ?? 0) + (row.milliseconds_total ?? 0) / 1000);
-  return Math.max(counted, ...timed.values());
+  return [...timed.values()].reduce((most, each) => Math.max(most, each), counted);
 }
 
 /** What a row's calls took of all the time that the model's forwards took, or null where nothing was timed.
@@ -86,12 +122,16 @@ export function shareOfTime(payload, row) {
   return row.milliseconds_total / 1000 / seconds;
 }
 
-/** The grid with the steps that the newest run has still to take. @param {Payload} payload @param {Grid} grid @returns {Grid} */
+/** The grid with the steps that the newest run has still to take; of one that is too large to be drawn, its first lines.
+ * @param {Payload} payload @param {Grid} grid @returns {Grid} */
 export function planned(payload, grid) {
   const run = newestRun(payload);
-  const missing = run && run.run === grid.run ? Math.min(run.steps, MOST_STEPS) - grid.steps : 0;
+  const steps = run && run.run === grid.run ? Math.ceil(Math.min(run.steps, MOST_STEPS) / (grid.stride ?? 1)) : 0;
+  const most = Math.max(1, Math.floor(MOST_CELLS / Math.max(1, grid.blocks)));
+  const missing = Math.min(steps, most) - grid.steps;
+  if (grid.steps > most) return { ...grid, steps: most, row: grid.row.slice(0, most), ms: grid.ms?.slice(0, most) };
   if (missing <= 0) return grid;
   const none = Array.from({ length: missing }, () => Array(grid.blocks).fill(-1));
   const untimed = none.map((line) => line.map(() => null));
-  return { ...grid, steps: grid.steps + missing, row: [...grid.row, ...none], ms: [...grid.ms, ...untimed] };
+  return { ...grid, steps: grid.steps + missing, row: [...grid.row, ...none], ms: [...(grid.ms ?? []), ...untimed] };
 }

@@ -2,10 +2,11 @@
 /** @typedef {import("./payload.js").Payload} Payload */
 /** @typedef {import("./payload.js").Row} Row */
 
-import { element, setItems, setText } from "./dom.js";
+import { MOST_REASONS } from "./cells.js";
+import { element, setItems, setText, shortened } from "./dom.js";
 import { backendName, count, figure, kind, label, percent, plain, plural, shape } from "./format.js";
 import { swatch } from "./patterns.js";
-import { isFallback, shareOfTime } from "./payload.js";
+import { isFallback, leftOut, shareOfTime } from "./payload.js";
 import { word } from "./words.js";
 
 const MOST_ROWS = 100;
@@ -54,7 +55,8 @@ export function createTable() {
     if (bodies.some((body, position) => table.children[position + 1] !== body)) table.append(...bodies);
     rows = kept;
     root.hidden = rows.size === 0;
-    setText(more, payload.rows.length > MOST_ROWS ? `${plural(payload.rows.length - MOST_ROWS, "more row")} in the JSON` : "");
+    const rest = Math.max(0, payload.rows.length - MOST_ROWS) + leftOut(payload, "rows");
+    setText(more, rest ? `${plural(rest, "more row")} in the JSON of a report` : "");
   }
 
   return { element: root, update };
@@ -83,8 +85,8 @@ function head() {
 
 /** What the profiler saw in a sampled call. @param {Row} row */
 function proof(row) {
-  const operators = (row.operators ?? []).map((name) => `operator ${plain(name)}`);
-  const kernels = (row.kernels ?? []).map((name) => `kernel ${plain(name)}`);
+  const operators = (row.operators ?? []).slice(0, MOST_REASONS).map((name) => `operator ${plain(name)}`);
+  const kernels = (row.kernels ?? []).slice(0, MOST_REASONS).map((name) => `kernel ${plain(name)}`);
   return [...operators, ...kernels];
 }
 
@@ -121,7 +123,7 @@ function createRow() {
   /** @param {Payload} payload @param {Row} row @param {string} look @param {boolean} several devices */
   function update(payload, row, look, several) {
     const fallback = isFallback(payload, row);
-    const contradicted = row.mismatch;
+    const contradicted = row.mismatch === true;
     const share = shareOfTime(payload, row);
     setText(role, label(row.role));
     setText(device, plain(row.device));
@@ -139,8 +141,8 @@ function createRow() {
     for (const cell of cells) cell.classList.toggle("long", (cell.textContent ?? "").length > LONG);
     const texts = [count(row.calls), figure(row.milliseconds), figure(row.tflops), share == null ? "–" : percent(share, 1)];
     numbers.forEach((cell, position) => setText(cell, texts[position]));
-    const told = [...row.reasons.map(plain), ...proof(row)];
-    setItems(list, told);
+    const told = [...row.reasons.slice(0, MOST_REASONS).map(plain), ...proof(row)];
+    setItems(list, shortened(told, MOST_REASONS, Math.max(0, row.reasons.length - MOST_REASONS)));
     button.hidden = told.length === 0;
     setText(button, row.reasons.length ? "why?" : "proof");
     button.setAttribute("aria-label", `${row.reasons.length ? "why" : "proof of"} ${backendName(row.active)}`);

@@ -10,7 +10,7 @@ import { backendName, figure, label, percent, plain } from "../report/format.js"
  * @param {Place} place @param {Map<string, string>} looks @returns {Bar[]} */
 export function barsOf(place, looks) {
   const timed = place.rows.filter((row) => row.ms != null).sort((left, right) => time(left) - time(right));
-  const longest = Math.max(...timed.map((row) => row.high ?? time(row)));
+  const longest = timed.reduce((most, row) => Math.max(most, row.high ?? time(row)), 0) || 1;
   return timed.map((result) => ({
     result,
     look: looks.get(result.backend) ?? "",

@@ -11,19 +11,35 @@
 
 import { createBars, refusals } from "./bars.js";
 import { createButtons } from "../report/buttons.js";
+import { amount, faultIn, listOf, orNull, table, text, whether } from "../report/check.js";
 import { looksOf } from "../report/cells.js";
 import { element, setItems, setText } from "../report/dom.js";
 import { environmentLine, plain, plural, state } from "../report/format.js";
+import { FACTS } from "../report/schema.js";
 import { installStyle, watchTone } from "../report/style.js";
 import { createUpdater } from "../report/updater.js";
 
 /** @type {Bench} */
 const EMPTY = Object.freeze({ schema: 1, node: null, state: "idle", environment: {}, baseline: "", places: [], answer: "", text: "", notes: [] });
 
-/** A payload in which nothing is missing. @param {any} received @returns {Bench} */
+const RESULT = table(
+  { backend: text, exact: whether, ms: orNull(amount), verdict: text, reason: text },
+  {
+    active: text, low: orNull(amount), high: orNull(amount), spread: orNull(amount), rounds: amount, speedup: orNull(amount),
+    tflops: orNull(amount), share: orNull(amount), error: orNull(amount), peak_gib: orNull(amount), kept: whether,
+  },
+);
+const PLACE = table({ title: text, size: text, dtype: text, heads: orNull(amount), rows: listOf(RESULT) });
+const BENCH = table({
+  node: orNull(text), state: text, environment: FACTS, baseline: text, places: listOf(PLACE), answer: text, text, notes: listOf(text),
+});
+
+/** A payload in which nothing is missing; of one with something of a wrong type in it, what is wrong. @param {any} received @returns {Bench} */
 export function completeBench(received) {
   const parts = Object.entries(EMPTY).map(([name, empty]) => [name, received?.[name] ?? empty]);
-  return { ...received, ...Object.fromEntries(parts) };
+  const whole = { ...received, ...Object.fromEntries(parts) };
+  const fault = faultIn(BENCH, whole);
+  return fault ? { ...EMPTY, state: "unreadable", notes: [`This measurement cannot be shown: ${fault}`] } : whole;
 }
 
 /** How far it is. @param {Bench} bench */

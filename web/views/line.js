@@ -58,10 +58,11 @@ export function createLine() {
   return { element: root, update: (/** @type {any} */ payload) => updater.update(complete(payload)), describe, dispose };
 }
 
+const MOST_SENTENCES = 12;
 const BYPASSED = "ComfyUI's own attention runs, as if this node were not there";
 
 /** @param {Payload} payload */
 function titleOf(payload) {
-  const sentences = payload.fallbacks.map((fallback) => fallbackSentence(fallback, payload.calls));
+  const sentences = payload.fallbacks.slice(0, MOST_SENTENCES).map((fallback) => fallbackSentence(fallback, payload.calls));
   return [headline(payload), contradiction(payload), ...sentences].filter(Boolean).join("\n");
 }

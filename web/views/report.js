@@ -11,7 +11,13 @@ import { word } from "../report/words.js";
 import { createTable } from "../report/table.js";
 
 const PLAN = "After the run: what attention really ran, as text, picture, JSON, CSV and HTML in the output folder.";
+const MOST_FILES = 30;
 const WRITTEN = /^written: (.*)$/m;
+
+/** @param {any} told @returns {told is {filename: string, subfolder: string, type: string}} */
+function isPicture(told) {
+  return [told?.filename, told?.subfolder, told?.type].every((part) => typeof part === "string");
+}
 
 /** The files that a report's text names. @param {{text?: string, payload?: Payload | null}} told */
 export function filesIn({ text = "", payload }) {
@@ -47,7 +53,9 @@ export function createReport({ address, open }) {
   update({});
 
   /** @param {{text?: string, payload?: any, picture?: {filename: string, subfolder: string, type: string} | null}} told */
-  function update({ text = "", payload = null, picture = null }) {
+  function update({ text: given = "", payload = null, picture: image = null }) {
+    const text = typeof given === "string" ? given : "";
+    const picture = isPicture(image) ? image : null;
     shown = payload && complete(payload);
     plan.hidden = Boolean(text || shown);
     head.element.hidden = !shown;
@@ -65,7 +73,7 @@ export function createReport({ address, open }) {
 
   /** @param {string[]} names */
   function drawFiles(names) {
-    const links = names.map((name) => {
+    const links = names.slice(0, MOST_FILES).map((name) => {
       const link = /** @type {HTMLAnchorElement} */ (element("a", "", plain(name)));
       Object.assign(link, { href: address(name), target: "_blank", rel: "noopener" });
       return link;

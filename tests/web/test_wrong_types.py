@@ -1,0 +1,70 @@
+"""Whatever comes from outside, a view is drawn whole or says in a sentence why not; in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+from wanattn.tests.web.pages import open_modules
+
+# Drawing at once, and without a rest after it, in place of once a frame.
+AT_ONCE = """() => {
+    window.requestAnimationFrame = act => (act(), 0);
+    performance.now = () => 0;
+    Element.prototype.getClientRects = () => [{}]; // or each drawing waits for the layout of the one before
+}"""
+TRY = """async ([name, view, make]) => {
+    const { tryAll } = await import("/tests/web/faults.js");
+    const payload = await (await fetch(`/tests/web/fixtures/${name}.json`)).json();
+    const module = await import(`/web/${view}.js`);
+    const host = { address: file => file, open: async () => {} };
+    const told = make === "createReport" ? payload => ({ text: "text", payload }) : payload => payload;
+    return tryAll(payload, () => module[make](host), told);
+}"""
+VIEWS = {
+    "panel": ("report/panel", "createPanel"),
+    "line": ("views/line", "createLine"),
+    "report": ("views/report", "createReport"),
+}
+SHOWN = [("shared", view) for view in VIEWS]
+SHOWN += [(name, "panel") for name in ("lying", "failed", "idle", "two_devices")]
+
+
+@pytest.fixture(scope="module")
+def page(browser):
+    page = open_modules(browser)
+    page.evaluate(AT_ONCE)
+    yield page
+    page.context.close()
+
+
+@pytest.mark.parametrize(("name", "view"), SHOWN)
+def test_a_view_of_a_run_is_never_half_drawn(page, name, view):
+    found = page.evaluate(TRY, [name, *VIEWS[view]])
+
+    assert found["faults"] == []
+    assert found["cases"] > (1050 if name == "shared" else 400)
+    assert 0 < found["refused"] < found["cases"]  # some wrong values do no harm, others are told
+
+
+@pytest.mark.parametrize("name", ["bench_running"])
+def test_a_benchmark_is_never_half_drawn(page, name):
+    found = page.evaluate(TRY, [name, "views/bench", "createBench"])
+
+    assert found["faults"] == []
+    assert found["cases"] > 1050
+    assert 0 < found["refused"] < found["cases"]
+
+
+@pytest.mark.parametrize("whole", ["text", 7, True, [], [1], {}, {"schema": 1, "rows": {"0": 1}}])
+def test_a_payload_that_is_none_at_all(page, whole):
+    text = page.evaluate(
+        """async whole => {
+            const { createPanel } = await import("/web/report/panel.js");
+            const panel = createPanel();
+            document.body.append(panel.element);
+            panel.update(whole);
+            return panel.element.textContent;
+        }""",
+        whole,
+    )
+    refused = "rows is a table, needs a list" in text
+    assert refused == bool(whole and isinstance(whole, dict))
