@@ -8,6 +8,9 @@ from .backend import WanAttnBackend
 from .benchmark import WanAttnBenchmark
 from .diagnostics import WanAttnDiagnostics
 from .host import functions
+from .raylight.backend import WanAttnRayBackend
+from .raylight.present import raylight_is_here
+from .raylight.report import WanAttnRayReport
 from .report import WanAttnReport
 from .rule import WanAttnRule
 from .schedule import WanAttnSchedule
@@ -21,8 +24,9 @@ NODES: list[type[io.ComfyNode]] = [
     WanAttnReport,
     WanAttnBenchmark,
 ]
+RAYLIGHT: list[type[io.ComfyNode]] = [WanAttnRayBackend, WanAttnRayReport]
 
 
 class Extension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return NODES
+        return [*NODES, *(RAYLIGHT if raylight_is_here() else [])]

@@ -26,10 +26,10 @@ DEFAULT_PREFIX = "wanattn/report"
 TAPPED = ("WanAttnBackend", "WanAttnDiagnostics")
 
 
-def written(snapshot: Snapshot, payload: dict, prefix: str) -> str:
-    """Write the files; the sentence says where they are, or why there are none."""
+def written(calls: Snapshot | str, payload: dict, prefix: str) -> str:
+    """Write the files; the sentence says where they are, or why there are none. `calls` may be a table already."""
     try:
-        return f"written: {', '.join(map(_brief, write(snapshot, payload, prefix)))}"
+        return f"written: {', '.join(map(_brief, write(calls, payload, prefix)))}"
     except OSError as error:
         reason = f"{error.strerror or error} ({_brief(prefix)})"
         return f"The report files could not be written: {reason}. Mend that, or choose another filename_prefix."
@@ -43,7 +43,7 @@ def _brief(text: str) -> str:
     return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]} ..."
 
 
-def write(snapshot: Snapshot, payload: dict, prefix: str) -> list[str]:
+def write(calls: Snapshot | str, payload: dict, prefix: str) -> list[str]:
     """Write `<prefix>_00001.json`, `.csv` and `.html` under the next free number; return their names."""
     prefix = prefix if prefix.strip(" ./\\") else DEFAULT_PREFIX
     output = folder_paths.get_output_directory()
@@ -51,7 +51,7 @@ def write(snapshot: Snapshot, payload: dict, prefix: str) -> list[str]:
     stem = Path(folder, _free_stem(Path(folder), name))
     makers = {
         ".json": lambda: json.dumps(payload, indent=1),
-        ".csv": lambda: csv_of(snapshot),
+        ".csv": lambda: calls if isinstance(calls, str) else csv_of(calls),
         ".html": lambda: html.render(payload),
     }
     for suffix, make in makers.items():

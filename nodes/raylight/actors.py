@@ -29,14 +29,13 @@ class Settings:
 
     policy: Policy
     rules: tuple[Rule, ...] = ()
-    takes_over: bool = False
 
     def plain(self, run: str) -> dict:
         """For an actor: it cannot read what is of a class of this pack before the pack is there."""
         rules = [(r.role, _text(r.blocks), _text(r.steps), r.backend) for r in self.rules]
         path = Path(folder_paths.get_user_directory(), "wanattn", "timings.json")
-        facts = {"rules": rules, "takes_over": self.takes_over, "timings": str(path)}
-        return {"policy": asdict(self.policy), "run": run, **facts}
+        facts = {"policy": asdict(self.policy), "rules": rules}
+        return {**facts, "run": run, "timings": str(path)}
 
 
 class Session:

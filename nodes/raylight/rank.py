@@ -59,7 +59,6 @@ def begin(model: ModelPatcher, settings: dict) -> None:
         rules=[Rule.parse(*rule) for rule in settings["rules"]],
         blocks=block_count(model),
         backends=joinable(BACKENDS, sums) if sums else BACKENDS,
-        takes_over=settings["takes_over"],
         passing=(InterruptProcessingException,),
     )
     sequence = Sequence(sums)

@@ -22,10 +22,10 @@ def sent(entry: str, folder: str = FOLDER) -> Callable:
 
         start = Path(folder, "__init__.py")
         if "wanattn" not in sys.modules and start.is_file():
-            places = {"submodule_search_locations": [folder]}
-            spec = util.spec_from_file_location("wanattn", start, **places)
-            sys.modules["wanattn"] = util.module_from_spec(spec)
-            spec.loader.exec_module(sys.modules["wanattn"])
+            spec = util.spec_from_file_location("wanattn", start)
+            if spec and spec.loader:
+                sys.modules["wanattn"] = util.module_from_spec(spec)
+                spec.loader.exec_module(sys.modules["wanattn"])
         try:
             from wanattn.nodes.raylight import rank
         except ImportError as error:

@@ -73,11 +73,6 @@ def layers() -> list:
     return list(found.values())
 
 
-def ring_degree() -> int:
-    """How many ranks pass keys around in a ring, 1 without ring attention."""
-    return max((_size(layer.ring_pg) for layer in layers()), default=1)
-
-
 def _seam(layer, ring: bool) -> tuple[object, str]:
     if not ring:
         return layer, "ring_attn_fn"
@@ -89,15 +84,20 @@ def _seam(layer, ring: bool) -> tuple[object, str]:
     return module, SELECT
 
 
+def _watched() -> Forward | None:
+    forward = current()
+    return forward if forward and forward.taker else None
+
+
 def _size(group) -> int:
     return torch.distributed.get_world_size(group) if group is not None else 1
 
 
 def _attend(original: Callable, layer, q, k, v, *args, **named):
     """Tensors are [batch, tokens, heads, head_dim], here and in Raylight."""
-    forward = current()
+    forward = _watched()
     special = args or named.get("joint_tensor_key") is not None or named.get("causal")
-    if forward is None or forward.taker is None or special:
+    if forward is None or special:
         return original(q, k, v, *args, **named)
 
     def left() -> torch.Tensor:
@@ -108,12 +108,17 @@ def _attend(original: Callable, layer, q, k, v, *args, **named):
 
 
 def _taken(forward: Forward, layer, tensors, scale, left: Callable) -> torch.Tensor:
-    inputs = Inputs(*(x.transpose(1, 2) for x in tensors), None, scale)  # B H N D
+    q, k, v = (x.transpose(1, 2) for x in tensors)  # B N H D -> B H N D
+    inputs = Inputs(q, k, v, None, scale)
     spread = _size(layer.ulysses_pg)
-    q_len, kv_len = inputs.q.shape[2] // spread, inputs.k.shape[2] // spread  # as the model has them
+    q_len, kv_len = (
+        inputs.q.shape[2] // spread,
+        inputs.k.shape[2] // spread,
+    )  # as the model has them
     block = forward.site.block if forward.site else None
     place = Place(forward.role(q_len, kv_len, block), block, via=VIA)
     left.__module__, left.__qualname__ = "raylight", layer.attn_type.name
+    assert forward.taker
     out = forward.taker.run(inputs, place, forward, functools.partial(left))
     return out.transpose(1, 2)
 
@@ -123,9 +128,9 @@ def _select(original: Callable, layer, sums: Sums, *args, **named) -> Callable:
     kernel = original(*args, **named)
 
     def run(q, k, v, *rest, softmax_scale=None, causal=False, **others):
-        forward = current()
+        forward = _watched()
         named = {"softmax_scale": softmax_scale, "causal": causal, **others}
-        if forward is None or forward.taker is None or rest or causal:
+        if forward is None or rest or causal:
             return kernel(q, k, v, *rest, **named)
 
         def left() -> torch.Tensor:

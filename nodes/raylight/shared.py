@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 import torch.distributed as dist
 
@@ -16,10 +17,19 @@ from ...attention.choose.measure.timings import Timing, Timings, key_of
 PATIENCE = timedelta(seconds=30)  # Raylight gives a stuck exchange a minute
 
 
+class _Store(Protocol):
+    """What is asked of torch's."""
+
+    def add(self, key: str, amount: int, /) -> int: ...
+    def set(self, key: str, value: str, /) -> None: ...
+    def get(self, key: str, /) -> bytes: ...
+    def wait(self, keys: list[str], timeout: timedelta, /) -> None: ...
+
+
 class Board:
     """What the ranks of a process group tell each other, each thing once. `run` keeps runs apart."""
 
-    def __init__(self, store: dist.Store, run: str) -> None:
+    def __init__(self, store: _Store, run: str) -> None:
         self._store = store
         self._run = run
 
