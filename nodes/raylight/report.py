@@ -83,7 +83,7 @@ def finish(
     if session is None or not session.taken:
         return NOT_WATCHED if session is None else NOT_SAMPLED, None
     try:
-        payload, table = gathered(session)
+        payload, table = gathered(session, node)
         if isinstance(metadata, dict):  # a client may send anything
             before = metadata.get(KEY)
             mine = {node or "": provenance(payload)}
@@ -95,7 +95,7 @@ def finish(
         return f"{sentence}; the run itself is not affected.", None
 
 
-def gathered(session: Session) -> tuple[dict, str]:
+def gathered(session: Session, node: str | None) -> tuple[dict, str]:
     """The payload of all ranks, and their calls as CSV."""
     parts, tables, lost = [], [], []
     for call, reports in enumerate(session.reports(), 1):
@@ -105,4 +105,4 @@ def gathered(session: Session) -> tuple[dict, str]:
                 continue
             parts.append(Part(call, rank, report["facts"], report["payload"]))
             tables.append((call, rank, report["csv"]))
-    return merged(parts, session.node, lost), csv_of_ranks(tables)
+    return merged(parts, node, lost), csv_of_ranks(tables)

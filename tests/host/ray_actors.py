@@ -67,7 +67,7 @@ class Raylight:
         latent = {"samples": torch.zeros(LATENT)}
         told = ("enable", seed, STEPS, 4.0, "euler", "simple")
         sampler = self.nodes.XFuserKSamplerAdvanced().ray_sample
-        out, after = sampler(*told, actors, *conds, latent, 0, 10000, "disable")
+        out, after = sampler(actors, *told, *conds, latent, 0, 10000, "disable")
         return out["samples"], after
 
     def ask(self, function, *given) -> list:

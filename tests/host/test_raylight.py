@@ -138,16 +138,14 @@ def test_a_refusal_ends_the_run_in_its_own_words(raylight, workbench):
         raylight.sample(actors)
     payload = reported(workbench, actors).payload
     assert payload["state"] == "failed"
-    assert "cuDNN does not exist on cpu" in payload["failure"]["sentence"] or payload["failure"]
+    assert "cudnn" in payload["failure"]["sentence"].lower()
     raylight.sample(raylight.actors)  # the actors live on
 
 
-def test_a_pack_that_an_actor_does_not_find_is_told_in_one_sentence(raylight, tmp_path):
+def test_what_an_actor_lacks_is_told_in_one_sentence(raylight):
     from wanattn.nodes.raylight.sent import sent
 
-    elsewhere = "import sys; sys.modules.pop('wanattn', None)"
-    assert elsewhere  # for the reader: the actors have it loaded, so another name must be missing
-    with pytest.raises(Exception, match="needs .* as in this ComfyUI"):
+    with pytest.raises(Exception, match=r"found by a Ray actor, needs 0\.0\.0 as in this ComfyUI"):
         raylight.ask(sent("ready"), "0.0.0")
 
 

@@ -14,7 +14,7 @@ def pretend() -> ExitStack:
     import comfy.cli_args
 
     comfy.cli_args.args.cpu = True
-    import comfy.model_management  # noqa: F401  looks for its device once
+    import comfy.model_management
     import comfy.supported_models_base as models
     import torch
     import torch.distributed as dist
