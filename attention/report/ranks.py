@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .devices import devices_of
 from .payload import rounded
 
 STATES = ("failed", "interrupted", "running", "finished", "idle")  # the worst first
@@ -28,7 +29,7 @@ def merged(parts: Sequence[Part], node: str | None, lost: Sequence[str] = ()) ->
     payloads = [part.payload for part in parts]
     totals = sum((Counter(p["totals"]) for p in payloads), Counter())
     rows, places = _rows(parts)
-    ranks = ranks_of(parts)
+    devices = _devices(parts, rows)
     first = {key: payloads[0][key] for key in ("schema", "environment", "model")}
     ended = {key: p[key] for p in payloads for key in ("failure", "date") if key in p}
     return {
@@ -41,48 +42,45 @@ def merged(parts: Sequence[Part], node: str | None, lost: Sequence[str] = ()) ->
         "fallbacks": _added(payloads, "fallbacks", ("requested", "active", "reason")),
         "runs": _runs(parts),
         "rows": rows,
+        **({"devices": devices} if len(devices) > 1 else {}),
         "grid": _grids(parts, places),
         "account": _account(payloads),
         "coverage": list(dict.fromkeys(told for p in payloads for told in p["coverage"])),
-        "notes": [*lost, *slowest(ranks), *_notes(parts)],
-        "ranks": ranks,
+        "notes": [*lost, *slowest(devices), *_notes(parts)],
         **ended,
     }
 
 
-def ranks_of(parts: Sequence[Part]) -> list[dict]:
-    """Each rank once: where it ran, its calls, the time of its attention, its peak of memory."""
-    found = []
-    for rank in sorted({part.rank for part in parts}):
-        own = [part for part in parts if part.rank == rank]
-        times = [row["milliseconds_total"] for p in own for row in p.payload["rows"]]
-        peaks = [run["peak_gib"] for p in own for run in p.payload["runs"] if run["peak_gib"]]
-        measured = sum(float(str(p.facts.get("measuring_ms") or 0)) for p in own)
-        found.append(
-            {
-                "rank": rank,
-                **{key: own[-1].facts.get(key) for key in ("device", "card", "mode")},
-                "calls": sum(p.payload["calls"] for p in own),
-                "totals": dict(sum((Counter(p.payload["totals"]) for p in own), Counter())),
-                "seconds": round(sum(run["seconds"] for p in own for run in p.payload["runs"]), 4),
-                "attention_ms": rounded(sum(filter(None, times))) if any(times) else None,
-                "peak_gib": max(peaks, default=None),
-                "measuring_ms": rounded(measured),
-            }
-        )
-    return found
+def _devices(parts: Sequence[Part], rows: Sequence[dict]) -> list[dict]:
+    """The totals of each rank, with its card, its mode and its peak of memory."""
+    return [
+        {**totals, **_facts([part for part in parts if part.rank == totals["rank"]])}
+        for totals in devices_of(rows, {})
+    ]
 
 
-def slowest(ranks: Sequence[Mapping]) -> list[str]:
+def _facts(own: Sequence[Part]) -> dict:
+    peaks = [run["peak_gib"] for part in own for run in part.payload["runs"] if run["peak_gib"]]
+    measured = sum(float(str(part.facts.get("measuring_ms") or 0)) for part in own)
+    return {
+        **{key: own[-1].facts.get(key) for key in ("card", "mode")},
+        "peak_gib": max(peaks, default=None),
+        "measuring_ms": rounded(measured),
+    }
+
+
+def slowest(devices: Sequence[Mapping]) -> list[str]:
     """A sentence that names the rank whose attention took longest, nothing where ranks cannot be compared."""
-    timed = sorted((r for r in ranks if r["attention_ms"]), key=lambda r: -r["attention_ms"])
+    timed = [device for device in devices if device["milliseconds_total"]]
     if len(timed) < 2:
         return []
+    timed.sort(key=lambda device: -device["milliseconds_total"])
     last, first = timed[0], timed[-1]
-    more = last["attention_ms"] / first["attention_ms"]
+    seconds = last["milliseconds_total"] / 1e3
+    more = last["milliseconds_total"] / first["milliseconds_total"]
     return [
-        f"slowest: rank {last['rank']} on {last['card']}, {last['attention_ms'] / 1e3:.3g} s of attention, "
-        f"{more:.2f}x rank {first['rank']} on {first['card']}"
+        f"slowest: rank {last['rank']} ({last['card']}), {seconds:.3g} s in attention, "
+        f"{more:.2f}x of rank {first['rank']} ({first['card']})"
     ]
 
 

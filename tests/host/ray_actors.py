@@ -89,6 +89,16 @@ class Raylight:
             for calls in self.ask(lambda model: model.counting_stopped())
         ]
 
+    def left_over(self) -> list[list[str]]:
+        """What of the pack each actor's model has on it."""
+
+        def known(model):
+            keys = [*model.attachments, *model.model_options.get("transformer_options", {})]
+            keys += [key for kind in model.wrappers.values() for key, put in kind.items() if put]
+            return [key for key in keys if "wanattn" in str(key) or "override" in str(key)]
+
+        return self.ask(known)
+
     def close(self) -> None:
         import ray
 

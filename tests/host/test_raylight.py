@@ -75,7 +75,7 @@ def test_each_rank_is_told_as_it_was_counted(raylight, chosen, workbench, wish):
     assert told == counted
     parts = 2 if raylight.mode == "ring" else 1
     assert [sum(each.values()) for each in told] == [CALLS * parts] * 2
-    assert [rank["calls"] for rank in report.payload["ranks"]] == [2 * CALLS * parts] * 2
+    assert [each["calls"] for each in report.payload["devices"]] == [2 * CALLS * parts] * 2
     wanted = {"flash": {"flash"}, "math": {"math"}}.get(wish, {"flash", "math"})
     ran = {active for _, _, _, active in counted[0]}
     assert ran <= wanted if raylight.mode != "ring" else ran == {"flash"}
@@ -101,13 +101,7 @@ def test_the_output_is_that_of_raylight_alone(raylight, chosen):
     assert torch.equal(again, plain)
     # Raylight's own math gives ring attention no log-sum-exp, so that its own result is not exact there.
     assert (flash - plain).abs().max() < (0.2 if raylight.mode == "ring" else 0.05)
-    assert raylight.ask(left_over) == [[], []]
-
-
-def left_over(model):
-    known = [*model.attachments, *model.model_options.get("transformer_options", {})]
-    known += [key for kind in model.wrappers.values() for key in kind]
-    return [key for key in known if "wanattn" in str(key) or "override" in str(key)]
+    assert raylight.left_over() == [[], []]
 
 
 def test_one_rank_measures_for_both(raylight, chosen, workbench, monkeypatch, tmp_path):
@@ -120,7 +114,7 @@ def test_one_rank_measures_for_both(raylight, chosen, workbench, monkeypatch, tm
     _, after = raylight.sample(chosen("auto"))
 
     payload = reported(workbench, after).payload
-    assert sorted(rank["measuring_ms"] > 0 for rank in payload["ranks"]) == [False, True]
+    assert sorted(each["measuring_ms"] > 0 for each in payload["devices"]) == [False, True]
     by_rank = [
         {(row["role"], row["active"]) for row in payload["rows"] if row["rank"] == rank}
         for rank in (0, 1)

@@ -166,7 +166,7 @@ def truth(ranks: Ranks, wishes: list[str]) -> int:
         told = told_of(table)
         right = [told[rank] == seen[rank] and bool(seen[rank]) for rank in range(2)]
         wrong += not all(right)
-        for rank, facts in enumerate(payload["ranks"]):
+        for rank, facts in enumerate(payload["devices"]):
             count = {name: seen[rank].count(name) for name in dict.fromkeys(seen[rank])}
             print(f"{wish} | rank {rank} | {facts['mode']} | {len(told[rank])} calls told | "
                   f"profiler {count} | {'same order' if right[rank] else 'DIFFERENT'}", flush=True)  # fmt: skip

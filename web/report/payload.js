@@ -2,13 +2,13 @@
 /** @typedef {{ calls: number, hooked: number, past: { calls: number, role: string, how: string, ran: string }[] }} Account */
 /**
  * @typedef {{run: number, state: string, steps: number, forwards: number, seconds: number, step_seconds: number[],
- *   peak_gib: number | null, calls: number}} Run
+ *   peak_gib: number | null, rank?: number, calls: number}} Run
  * @typedef {{role: string, batch: number, heads: number, q_len: number, kv_len: number, head_dim: number, dtype: string,
  *   mask: string, device: string, requested: string, active: string, evidence: string, calls: number,
  *   milliseconds: number | null, milliseconds_total: number | null, tflops: number | null, reasons: string[],
- *   mismatch: boolean, operators: string[], kernels: string[]}} Row
- * @typedef {{device: string, calls: number, milliseconds_total: number | null, tflops: number | null, peak_gib: number | null}} Device
- * @typedef {{role: string, run: number, blocks: number, steps: number, row: number[][], ms: (number | null)[][]}} Grid
+ *   mismatch: boolean, operators: string[], kernels: string[], rank?: number}} Row
+ * @typedef {{device: string, rank?: number, card?: string, calls: number, milliseconds_total: number | null, tflops: number | null, peak_gib: number | null}} Device
+ * @typedef {{role: string, run: number, blocks: number, steps: number, row: number[][], ms: (number | null)[][], rank?: number}} Grid
  * @typedef {{requested: string, active: string, reason: string, calls: number}} Fallback
  * @typedef {{sentence: string, advice?: string, step?: number | null, block?: number | null}} Failure what ended the run
  * @typedef {{attention: number | null, run: number | null, against: string, how: string}} Gain times faster than `against`
@@ -71,11 +71,16 @@ export function isFallback(payload, row) {
 /** How long the job's runs took so far. The host counts a forward when it ends, so that the first one's calls may know better.
  * @param {Payload} payload */
 export function secondsOf(payload) {
-  const counted = payload.runs.reduce((sum, run) => sum + (run.seconds ?? 0), 0);
+  /** @type {Map<unknown, number>} ranks work at the same time */
+  const counted = new Map([["", 0]]);
+  for (const run of payload.runs) counted.set(run.rank, (counted.get(run.rank) ?? 0) + (run.seconds ?? 0));
   /** @type {Map<string, number>} devices work at the same time */
   const timed = new Map();
-  for (const row of payload.rows) timed.set(row.device, (timed.get(row.device) ?? 0) + (row.milliseconds_total ?? 0) / 1000);
-  return Math.max(counted, ...timed.values());
+  for (const row of payload.rows) {
+    const place = `${row.rank} ${row.device}`;
+    timed.set(place, (timed.get(place) ?? 0) + (row.milliseconds_total ?? 0) / 1000);
+  }
+  return Math.max(...counted.values(), ...timed.values());
 }
 
 /** What a row's calls took of all the time that the model's forwards took, or null where nothing was timed.
