@@ -8,6 +8,9 @@ from .backend import WanAttnBackend
 from .benchmark import WanAttnBenchmark
 from .diagnostics import WanAttnDiagnostics
 from .host import functions, remains
+from .raylight.backend import WanAttnRayBackend
+from .raylight.present import raylight_is_here
+from .raylight.report import WanAttnRayReport
 from .report import WanAttnReport
 from .rule import WanAttnRule
 from .schedule import WanAttnSchedule
@@ -21,6 +24,7 @@ NODES: list[type[io.ComfyNode]] = [
     WanAttnReport,
     WanAttnBenchmark,
 ]
+RAYLIGHT: list[type[io.ComfyNode]] = [WanAttnRayBackend, WanAttnRayReport]
 
 
 class Extension(ComfyExtension):
@@ -28,4 +32,4 @@ class Extension(ComfyExtension):
         remains.recover()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return NODES
+        return [*NODES, *(RAYLIGHT if raylight_is_here() else [])]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-PLACE = ("device",)  # the fields of a row that tell where its calls ran
+PLACE = (
+    "rank",
+    "device",
+)  # the fields of a row that tell where its calls ran: processes have ranks
 
 
 def place_of(row: Mapping) -> tuple[tuple[str, object], ...]:
@@ -44,7 +47,6 @@ def several(rows: Sequence[dict]) -> bool:
 
 def device_line(device: Mapping) -> str:
     """`cuda:1: 160 calls, 812 ms in attention, 402 TFLOP/s, peak 21.4 GiB`, as far as it is known."""
-    place = " ".join(str(device[name]) for name in PLACE if name in device)
     facts = [f"{device['calls']} call{'' if device['calls'] == 1 else 's'}"]
     if device["milliseconds_total"] is not None:
         facts.append(f"{device['milliseconds_total']:.4g} ms in attention")
@@ -52,4 +54,10 @@ def device_line(device: Mapping) -> str:
         facts.append(f"{device['tflops']:.3g} TFLOP/s")
     if device["peak_gib"]:
         facts.append(f"peak {device['peak_gib']} GiB")
-    return f"{place}: {', '.join(facts)}"
+    return f"{place_text(device)}: {', '.join(facts)}"
+
+
+def place_text(row: Mapping) -> str:
+    """`cuda:1`, or `rank 1 cuda:0` where each process has its own names of devices."""
+    rank = f"rank {row['rank']} " if "rank" in row else ""
+    return f"{rank}{row['device']}"

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..record.recorder import Snapshot
-from .devices import device_line, several
+from .devices import device_line, place_text, several
 from .payload import rounded, totals_of
 
 MOST_PARTS, MOST_LETTERS = 6, 400  # of a line on a node
@@ -119,8 +119,9 @@ def _headline(report: dict) -> str:
 def _run_line(run: dict) -> str:
     peak = f", peak {run['peak_gib']} GiB" if run["peak_gib"] else ""
     forwards = f"{run['forwards']} forward{'' if run['forwards'] == 1 else 's'}"
+    rank = f"rank {run['rank']}, " if "rank" in run else ""
     return (
-        f"run {run['run']}: {run['state']}, {forwards}, {run['calls']} calls, "
+        f"{rank}run {run['run']}: {run['state']}, {forwards}, {run['calls']} calls, "
         f"{run['seconds']:.2f} s{peak}"
     )
 
@@ -145,7 +146,7 @@ def table(rows: Sequence[dict]) -> list[str]:
     """Rows in columns that line up in a fixed-width font."""
     cells = [TABLE, *(_cells(row) for row in rows)]
     if several(rows):
-        where = (DEVICE, *(row["device"] for row in rows))
+        where = (DEVICE, *map(place_text, rows))
         cells = [(line[0], place, *line[1:]) for line, place in zip(cells, where, strict=True)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]

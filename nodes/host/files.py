@@ -26,10 +26,10 @@ DEFAULT_PREFIX = "wanattn/report"
 TAPPED = ("WanAttnBackend", "WanAttnDiagnostics")
 
 
-def written(snapshot: Snapshot, payload: dict, prefix: str) -> str:
-    """Write the files; the sentence says where they are, or why there are none."""
+def written(calls: Snapshot | str, payload: dict, prefix: str) -> str:
+    """Write the files; the sentence says where they are, or why there are none. `calls` may be a table already."""
     try:
-        return f"written: {', '.join(map(brief, write(snapshot, payload, prefix)))}"
+        return f"written: {', '.join(map(brief, write(calls, payload, prefix)))}"
     except OSError as error:
         reason = f"{error.strerror or error} ({brief(prefix)})"
         return f"The report files could not be written: {reason}. Mend that, or choose another filename_prefix."
@@ -43,10 +43,10 @@ def brief(text: str) -> str:
     return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]} ..."
 
 
-def write(snapshot: Snapshot | None, payload: dict, prefix: str) -> list[str]:
+def write(calls: Snapshot | str | None, payload: dict, prefix: str) -> list[str]:
     """Write `<prefix>_00001.json`, `.csv` and `.html` under the next free number; return their names.
 
-    Without a snapshot there are no single calls to list, and no `.csv`.
+    Without calls there are none to list, and no `.csv`.
     """
     prefix = prefix if prefix.strip(" ./\\") else DEFAULT_PREFIX
     output = folder_paths.get_output_directory()
@@ -56,8 +56,8 @@ def write(snapshot: Snapshot | None, payload: dict, prefix: str) -> list[str]:
         ".json": lambda: json.dumps(payload, indent=1),
         ".html": lambda: html.render(payload),
     }
-    if snapshot is not None:
-        makers[".csv"] = lambda: csv_of(snapshot)
+    if calls is not None:
+        makers[".csv"] = lambda: calls if isinstance(calls, str) else csv_of(calls)
     for suffix, make in makers.items():
         disk.write(Path(f"{stem}{suffix}"), make())
     place = Path(os.path.relpath(stem, output)).as_posix()

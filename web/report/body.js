@@ -45,7 +45,10 @@ export function createBody(latest, { saveHtml, colour }) {
 
   function drawGrids() {
     if (!picture) return;
-    const shown = (picture.grid ?? []).filter((grid) => grid.row.length > 0).slice(0, MOST_GRIDS).map((grid) => planned(/** @type {Payload} */ (picture), grid));
+    const drawn = (picture.grid ?? []).filter((grid) => grid.row.length > 0).slice(0, MOST_GRIDS);
+    const shown = besides(drawn).map((grid) => planned(/** @type {Payload} */ (picture), grid));
+    const ranks = new Set(shown.map(({ rank }) => rank)).size;
+    grids.style.cssText = ranks > 1 ? `display: grid; gap: 8px; grid-template-columns: repeat(${ranks}, minmax(0, 1fr))` : "";
     const looks = looksOf(picture);
     for (const [name, view] of views) {
       if (!shown.some((grid) => nameOf(grid) === name)) (view.element.remove(), views.delete(name));
@@ -88,9 +91,15 @@ function told(payload) {
   return shortened(sentences, MOST_NOTES, payload.coverage.length + payload.notes.length - sentences.length + leftOut(payload, "notes"));
 }
 
-/** @param {{role: string, run: number}} grid */
+/** @param {{role: string, run: number, rank?: number}} grid */
 function nameOf(grid) {
-  return `${grid.role} ${grid.run}`;
+  return `${grid.role} ${grid.run} ${grid.rank ?? ""}`;
+}
+
+/** Role by role, in each one picture a rank. @template {{role: string, rank?: number}} G @param {G[]} grids @returns {G[]} */
+function besides(grids) {
+  const roles = [...new Set(grids.map(({ role }) => role))];
+  return [...grids].sort((one, two) => roles.indexOf(one.role) - roles.indexOf(two.role) || (one.rank ?? 0) - (two.rank ?? 0));
 }
 
 /** @param {Element} target @param {Fact[] | null} facts */

@@ -5,7 +5,7 @@
 /** @typedef {{text: string, kind: "place" | "active" | "alarm" | "dim"}} Fact */
 
 import { shortened } from "./dom.js";
-import { backendName, count, figure, kind, label, plain, shape } from "./format.js";
+import { backendName, count, figure, kind, label, placeText, plain, shape } from "./format.js";
 import { isFallback } from "./payload.js";
 
 export const LEVELS = 7;
@@ -132,7 +132,7 @@ export function cellFacts(payload, grid, step, block) {
   /** @type {Fact[]} */
   const facts = [place, { text: `${fallback ? "⚠ " : ""}${backendName(row.requested)} → ${backendName(row.active)}`, kind: fallback ? "alarm" : "active" }];
   if (milliseconds != null) facts.push({ text: `${figure(milliseconds)} ms, ${figure(tflops(row, milliseconds))} TFLOP/s`, kind: "active" });
-  if (payload.devices) facts.push({ text: plain(row.device), kind: "dim" });
+  if (payload.devices) facts.push({ text: placeText(row), kind: "dim" });
   facts.push({ text: `${shape(row)}, ${kind(row)}`, kind: "dim" });
   facts.push({ text: `${row.mismatch ? "✕ " : ""}${label(row.evidence)}`, kind: row.mismatch ? "alarm" : "dim" });
   const reasons = shortened(row.reasons.slice(0, MOST_REASONS).map(plain), MOST_REASONS, Math.max(0, row.reasons.length - MOST_REASONS));

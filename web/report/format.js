@@ -199,16 +199,22 @@ export function peak(run) {
   return run?.peak_gib == null ? "" : `peak ${figure(run.peak_gib)} GiB`;
 }
 
+/** Where calls ran: processes have ranks, and each its own names of devices. @param {{device: string, rank?: number}} place */
+export function placeText({ device, rank }) {
+  return rank == null ? plain(device) : `rank ${rank} ${plain(device)}`;
+}
+
 /** What each of several devices did; nothing where one did all. @param {Payload} payload */
 export function deviceLines({ devices }) {
   return (devices ?? []).map((device) => {
     const facts = [
+      plain(device.card ?? ""),
       plural(device.calls, "call"),
       device.milliseconds_total == null ? "" : `${figure(device.milliseconds_total / 1000)} s in attention`,
       device.tflops == null ? "" : `${figure(device.tflops)} TFLOP/s`,
       device.peak_gib == null ? "" : `peak ${figure(device.peak_gib)} GiB`,
     ];
-    return `${plain(device.device)}: ${facts.filter(Boolean).join(", ")}`;
+    return `${placeText(device)}: ${facts.filter(Boolean).join(", ")}`;
   });
 }
 

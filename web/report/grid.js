@@ -102,7 +102,7 @@ export function createGrid(tell) {
   /** Returns whether frames were drawn. @param {Payload} payload @param {Grid} grid @param {Colour} colour @param {Map<string, string>} looks */
   function update(payload, grid, colour, looks) {
     shown = { payload, grid };
-    setText(name, label(grid.role));
+    setText(name, grid.rank == null ? label(grid.role) : `${label(grid.role)}, rank ${grid.rank}`);
     setText(detail, gridLabel(grid, payload.rows));
     const height = resize(picture, grid);
     picture.setAttribute("aria-label", gridSentence(grid, payload.rows));

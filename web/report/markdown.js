@@ -4,7 +4,7 @@
 
 import {
   about, accountSentence, backendName, contradiction, count, deviceLines, environmentLine, failureOf, fallbackSentence, figure, gainSentence, headline, kind, label,
-  peak, percent, plain, progress, shape, state,
+  peak, percent, placeText, plain, progress, shape, state,
 } from "./format.js";
 import { newestRun, shareOfTime } from "./payload.js";
 
@@ -24,7 +24,7 @@ function columns(payload) {
 function line(payload, row) {
   const share = shareOfTime(payload, row);
   const cells = [
-    label(row.role), ...(payload.devices ? [plain(row.device)] : []), shape(row), kind(row), count(row.calls), backendName(row.requested), backendName(row.active),
+    label(row.role), ...(payload.devices ? [placeText(row)] : []), shape(row), kind(row), count(row.calls), backendName(row.requested), backendName(row.active),
     label(row.evidence), figure(row.milliseconds), figure(row.tflops), share == null ? "–" : percent(share, 1),
     row.reasons.map(plain).join("; "),
   ];

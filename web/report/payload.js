@@ -2,14 +2,14 @@
 /** @typedef {{ calls: number, hooked: number, past: { calls: number, role: string, how: string, ran: string }[] }} Account */
 /**
  * @typedef {{run: number, state: string, steps: number, forwards: number, seconds: number, step_seconds: number[],
- *   peak_gib: number | null, calls: number, stride?: number, begun?: number}} Run with a stride, each of step_seconds is the mean of so many steps
+ *   peak_gib: number | null, rank?: number, calls: number, stride?: number, begun?: number}} Run with a stride, each of step_seconds is the mean of so many steps
  * @typedef {{role: string, batch: number, heads: number, q_len: number, kv_len: number, head_dim: number, dtype: string,
  *   mask: string, device: string, requested: string, active: string, evidence: string, calls: number,
  *   milliseconds: number | null, milliseconds_total: number | null, tflops: number | null, reasons: string[],
- *   mismatch: boolean, operators: string[], kernels: string[]}} Row
- * @typedef {{device: string, calls: number, milliseconds_total: number | null, tflops: number | null, peak_gib: number | null}} Device
+ *   mismatch: boolean, operators: string[], kernels: string[], rank?: number}} Row
+ * @typedef {{device: string, rank?: number, card?: string, calls: number, milliseconds_total: number | null, tflops: number | null, peak_gib: number | null}} Device
  * @typedef {{role: string, run: number, blocks: number, steps: number, row: number[][], ms?: (number | null)[][],
- *   stride?: number}} Grid with a stride, a line of cells stands for so many steps
+ *   rank?: number, stride?: number}} Grid with a stride, a line of cells stands for so many steps
  * @typedef {{requested: string, active: string, reason: string, calls: number}} Fallback
  * @typedef {{sentence: string, advice?: string, step?: number | null, block?: number | null}} Failure what ended the run
  * @typedef {{attention: number | null, run: number | null, against: string, how: string}} Gain times faster than `against`
@@ -105,13 +105,18 @@ export function secondsOf(payload) {
   return known;
 }
 
-/** @param {Payload} payload */
+/** Ranks, and the devices of one, work at the same time. @param {Payload} payload */
 function summed(payload) {
-  const counted = payload.runs.reduce((sum, run) => sum + run.seconds, leftOut(payload, "seconds"));
-  /** @type {Map<string, number>} devices work at the same time */
+  /** @type {Map<unknown, number>} */
+  const counted = new Map();
+  for (const run of payload.runs) counted.set(run.rank, (counted.get(run.rank) ?? leftOut(payload, "seconds")) + (run.seconds ?? 0));
+  /** @type {Map<string, number>} */
   const timed = new Map();
-  for (const row of payload.rows) timed.set(row.device, (timed.get(row.device) ?? 0) + (row.milliseconds_total ?? 0) / 1000);
-  return [...timed.values()].reduce((most, each) => Math.max(most, each), counted);
+  for (const row of payload.rows) {
+    const place = `${row.rank} ${row.device}`;
+    timed.set(place, (timed.get(place) ?? 0) + (row.milliseconds_total ?? 0) / 1000);
+  }
+  return [...counted.values(), ...timed.values()].reduce((most, each) => Math.max(most, each), 0);
 }
 
 /** What a row's calls took of all the time that the model's forwards took, or null where nothing was timed.

@@ -4,7 +4,7 @@
 
 import { MOST_REASONS } from "./cells.js";
 import { element, setItems, setText, shortened } from "./dom.js";
-import { backendName, count, figure, kind, label, percent, plain, plural, shape } from "./format.js";
+import { backendName, count, figure, kind, label, percent, placeText, plain, plural, shape } from "./format.js";
 import { swatch } from "./patterns.js";
 import { isFallback, leftOut, shareOfTime } from "./payload.js";
 import { word } from "./words.js";
@@ -64,7 +64,7 @@ export function createTable() {
 
 /** @param {Row} row */
 function keyOf(row) {
-  return JSON.stringify([row.role, row.batch, row.heads, row.q_len, row.kv_len, row.head_dim, row.dtype, row.mask, row.device, row.requested, row.active]);
+  return JSON.stringify([row.role, row.batch, row.heads, row.q_len, row.kv_len, row.head_dim, row.dtype, row.mask, row.device, row.rank, row.requested, row.active]);
 }
 
 /** The line of names; that of the device is shown where there are several. */
@@ -126,7 +126,7 @@ function createRow() {
     const contradicted = row.mismatch === true;
     const share = shareOfTime(payload, row);
     setText(role, label(row.role));
-    setText(device, plain(row.device));
+    setText(device, placeText(row));
     device.hidden = !several;
     place.colSpan = COLUMNS.length - Number(!several);
     setText(size, shape(row));

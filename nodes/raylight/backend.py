@@ -1,0 +1,88 @@
+"""Attention Backend (Raylight): the chosen kernel for a model that Raylight runs on several GPUs."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from ...attention.choose.policy import ON_REFUSAL, PRECISIONS, Policy, wishes
+from ..backend import BACKEND_TIP, ERROR_TIP, PRECISION_TIP, REFUSAL_TIP, RULES_TIP
+from ..found import ADVANCED, found_by
+from ..possible import possible
+from ..rule import Rules, rules_of
+from .actors import Settings, with_settings
+
+Actors = io.Custom("RAY_ACTORS")
+RING_TIP = (
+    "With ring attention only flash, efficient and cudnn can run: the others give no log-sum-exp."
+)
+
+
+class WanAttnRayBackend(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanAttnRayBackend",
+            display_name="Attention Backend (Raylight)",
+            category="model/attention",
+            **found_by("wan attention", "raylight", "ray", "xdit", "xfuser", "multi gpu", "usp"),
+            description=(
+                "Runs every attention call of the model that these Ray actors hold on the kernel that you choose, on "
+                "each GPU. The settings go with this wire: bypassing the node undoes them, and so does the end of "
+                "each sampler run."
+            ),
+            inputs=[
+                Actors.Input(
+                    "ray_actors",
+                    tooltip="From Raylight's model loader, or from one of its nodes that patch the model.",
+                ),
+                io.Combo.Input(
+                    "backend",
+                    options=list(wishes()),
+                    default="auto",
+                    tooltip=f"{BACKEND_TIP} {RING_TIP}",
+                    extra_dict={"wanattn": possible()},
+                ),
+                io.Combo.Input(
+                    "on_refusal", options=list(ON_REFUSAL), default="next best", tooltip=REFUSAL_TIP
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=list(PRECISIONS),
+                    default="exact",
+                    tooltip=PRECISION_TIP,
+                    extra_dict=ADVANCED,
+                    optional=True,
+                ),
+                io.Float.Input(
+                    "max_error",
+                    default=0.03,
+                    min=0.001,
+                    max=0.5,
+                    step=0.001,
+                    tooltip=ERROR_TIP,
+                    extra_dict=ADVANCED,
+                    optional=True,
+                ),
+                Rules.Input("rules", optional=True, tooltip=RULES_TIP),
+            ],
+            outputs=[
+                Actors.Output(
+                    "ray_actors", tooltip="For Raylight's sampler, or for one of its nodes."
+                )
+            ],
+            hidden=[io.Hidden.unique_id],
+            not_idempotent=True,  # each node has sampler calls of its own
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        ray_actors: dict,
+        backend: str,
+        on_refusal: str,
+        precision: str = "exact",
+        max_error: float = 0.03,
+        rules: object = None,
+    ) -> io.NodeOutput:
+        settings = Settings(Policy(backend, on_refusal, precision, max_error), rules_of(rules))
+        return io.NodeOutput(with_settings(ray_actors, cls.hidden.unique_id, settings))
