@@ -78,7 +78,9 @@ function keep() {
 /** @param {any} payload */
 function receive(payload) {
   if (payload?.schema !== SCHEMA) return;
-  runs.remember(payload);
+  const expected = payload.state === "idle"; // a run that is known says more than one that is expected
+  if (expected && runs.of(String(payload.node))) return;
+  if (!expected) runs.remember(payload);
   const node = /** @type {any} */ (nodeAt(rootGraph(), payload.node));
   for (const overview of overviews) overview.update(String(payload.node), payload);
   const view = node && views.get(node);

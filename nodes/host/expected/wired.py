@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import TypeGuard
 
 FILE = re.compile(r"\.(safetensors|sft|gguf|ckpt|pth?|bin)$", re.IGNORECASE)
 EXPERT = re.compile(r"(high|low)[ _.-]?noise", re.IGNORECASE)
@@ -89,5 +90,5 @@ def _downstream(prompt: Prompt, node: str) -> Iterator[str]:
                 yield key
 
 
-def _is_link(value: object) -> bool:
+def _is_link(value: object) -> TypeGuard[list]:
     return isinstance(value, (list, tuple)) and len(value) == 2 and isinstance(value[1], int)
