@@ -37,7 +37,7 @@ const HISTORY = "/history?max_items=16";
 const SIZES = {
   [DIAGNOSTICS]: { width: 600, height: 600, least: 232 },
   [BENCHMARK]: { width: 600, height: 640, least: 232 },
-  [BACKEND]: { width: 320, least: 96 },
+  [BACKEND]: { width: 320, least: 152 }, // eight lines: what it will do and what is here
   [REPORT]: { width: 480, height: 360, least: 132 },
 };
 
