@@ -6,6 +6,7 @@ from comfy_api.v0_0_2 import io
 
 from ..attention.choose.policy import ON_REFUSAL, PRECISIONS, Policy, wishes
 from .found import ADVANCED, found_by
+from .host.expected.outlook import Wired
 from .host.patch import patch
 from .possible import possible
 from .rule import Rules, rules_of
@@ -109,7 +110,7 @@ class WanAttnBackend(io.ComfyNode):
                     tooltip="The same model with its attention calls on the chosen backend."
                 )
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             not_idempotent=True,  # else the host hands the output of an equal node, with its id, to this one
         )
 
@@ -127,4 +128,7 @@ class WanAttnBackend(io.ComfyNode):
         policy = Policy(backend, on_refusal, precision, max_error)
         over = other_packs == OTHER_PACKS[1]
         node = cls.hidden.unique_id
-        return io.NodeOutput(patch(model, policy, node, rules_of(rules), takes_over=over))
+        wired = Wired.of(cls.hidden.prompt, node)
+        return io.NodeOutput(
+            patch(model, policy, node, rules_of(rules), takes_over=over, wired=wired)
+        )

@@ -9,6 +9,7 @@ from comfy_api.v0_0_2 import io
 from ..attention.record.evidence import PROOFS
 from .found import ADVANCED, found_by
 from .host.capture import GIB, Capture, ranges_of
+from .host.expected.outlook import Wired
 from .host.patch import block_count, watch
 
 TIP = (
@@ -74,7 +75,7 @@ class WanAttnDiagnostics(io.ComfyNode):
                 ),
             ],
             outputs=[io.Model.Output(tooltip="The same model, watched.")],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             not_idempotent=True,  # else the host hands the output of an equal node, with its id, to this one
         )
 
@@ -100,4 +101,5 @@ class WanAttnDiagnostics(io.ComfyNode):
         if not (math.isfinite(capture_limit_gib) and capture_limit_gib > 0):
             raise ValueError(f"capture_limit_gib {capture_limit_gib}, needs more than 0")
         keeper = Capture(spans, int(capture_limit_gib * GIB), node) if spans else None
-        return io.NodeOutput(watch(model, node, evidence, keeper))
+        wired = Wired.of(cls.hidden.prompt, node)
+        return io.NodeOutput(watch(model, node, evidence, keeper, wired))

@@ -87,7 +87,7 @@ def finish(model, prefix: str, node: str | None, metadata: dict | None) -> tuple
         if tap is None:
             return NO_TAP, None
         snapshot = tap.recorder.snapshot()
-        payload = build(tap.facts([*_reused(tap), *tap.all_notes()], model), snapshot)
+        payload = build(tap.facts([*_reused(tap), *tap.all_notes()], snapshot), snapshot)
         tap.reported.add(node)
         if isinstance(metadata, dict):  # a client may send anything
             before = metadata.get(KEY)

@@ -16,7 +16,7 @@ def blueprint() -> dict:
     backend = inner.add(
         "WanAttnBackend",
         (0, 0),
-        (320, 330),
+        (320, 360),
         "auto",
         "next best",
         "exact",

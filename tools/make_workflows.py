@@ -69,7 +69,7 @@ def watched(
     choice = graph.add(
         "WanAttnBackend",
         (420, y),
-        (320, 330),
+        (320, 360),
         backend,
         "next best",
         "exact",
@@ -184,7 +184,7 @@ def image_to_video(name: str) -> Graph:
     first, second, report = experts(graph, "i2v", "20 steps")
     positive, negative = prompts(graph, 1400)
     vae = vae_loader(graph, "wan_2.1_vae.safetensors", 1580)
-    image = graph.add("LoadImage", (420, 1640), (320, 330), "example.png", "image")
+    image = graph.add("LoadImage", (420, 1640), (320, 360), "example.png", "image")
     start = graph.add("WanImageToVideo", (1460, 1400), (340, 230), 640, 640, 81, 1)
     graph.link(positive, "CONDITIONING", start, "positive")
     graph.link(negative, "CONDITIONING", start, "negative")

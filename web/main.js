@@ -37,7 +37,7 @@ const HISTORY = "/history?max_items=16";
 const SIZES = {
   [DIAGNOSTICS]: { width: 600, height: 600, least: 232 },
   [BENCHMARK]: { width: 600, height: 640, least: 232 },
-  [BACKEND]: { width: 320, least: 96 },
+  [BACKEND]: { width: 320, least: 152 }, // eight lines: what it will do and what is here
   [REPORT]: { width: 480, height: 360, least: 132 },
 };
 
@@ -78,7 +78,9 @@ function keep() {
 /** @param {any} payload */
 function receive(payload) {
   if (payload?.schema !== SCHEMA) return;
-  runs.remember(payload);
+  const expected = payload.state === "idle"; // a run that is known says more than one that is expected
+  if (expected && runs.of(String(payload.node))) return;
+  if (!expected) runs.remember(payload);
   const node = /** @type {any} */ (nodeAt(rootGraph(), payload.node));
   for (const overview of overviews) overview.update(String(payload.node), payload);
   const view = node && views.get(node);

@@ -32,6 +32,7 @@ class Run:
     step_starts: dict[int, float] = field(default_factory=dict)
     peaks: dict[str, int] = field(default_factory=dict)
     mismatches: int = 0
+    measuring: float = 0.0  # of its seconds, those that were spent on finding out what is fast
     # calls by requested, active, reason
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     # calls that did not come through the hook, by how, role and what ran, empty where that cannot be seen

@@ -44,7 +44,7 @@ def _some(parts: Sequence[str], between: str) -> str:
 
 def text_of(report: dict) -> str:
     """The payload as plain text: headline, table, runs, environment, coverage."""
-    lines = [*_failed(report), _headline(report), "", *table(report["rows"])]
+    lines = [*_failed(report), _headline(report), *_gained(report), "", *table(report["rows"])]
     lines += [_run_line(run) for run in report["runs"]]
     lines += map(device_line, report.get("devices", ()))
     if report["dropped"]:
@@ -92,6 +92,14 @@ def _failed(report: dict) -> list[str]:
     where = ", ".join(f"{name} {n}" for name, n in places.items() if n is not None)
     head = f"stopped at {where}: " if where else "stopped: "
     return [f"{head}{failure['sentence']}", *filter(None, [failure["advice"]]), ""]
+
+
+def _gained(report: dict) -> list[str]:
+    gain = report.get("gain")
+    if not gain:
+        return []
+    run = f", whole run {gain['run']}x" if gain["run"] else ""
+    return [f"attention {gain['attention']}x{run} as fast as {gain['against']}, {gain['how']}"]
 
 
 def _headline(report: dict) -> str:

@@ -22,6 +22,7 @@ from ..environment import Environment, probe
 from ..record import evidence
 from ..record.name import name_of
 from ..record.record import Record, Sighting
+from .beside import Beside
 from .finite import Guard, Suspect
 from .forward import Forward, Place
 from .given import Given
@@ -86,7 +87,7 @@ class Dispatcher:
     gives the timings of a device, which `auto` reads and adds to; without it nothing is measured. One that `watches`
     leaves every call alone and tells it under the wish of the forward; one that `takes_over` runs what other packs run
     on a kernel of their own, too. Errors of the types in `passing` are no failure
-    of a kernel. `notes` holds a sentence for each thing that was found out, `warnings` those that tell of a spoiled
+    of a kernel. `default` is what would run without us, to be timed once a kind of call. `notes` holds a sentence for each thing that was found out, `warnings` those that tell of a spoiled
     output.
     """
 
@@ -101,12 +102,14 @@ class Dispatcher:
         watches: bool = False,
         takes_over: bool = False,
         passing: tuple[type[BaseException], ...] = (),
+        default: Backend | None = None,
     ) -> None:
         check(rules, "block", blocks, "this model")
         self.policy = policy
         self.rules = tuple(rules)
         self.watches = watches
         self.takes_over = takes_over
+        self.timings_of = timings_of
         self.notes: list[str] = []
         self.warnings: list[str] = []
         wishes = (policy.backend, *(rule.backend for rule in rules))
@@ -120,6 +123,7 @@ class Dispatcher:
         self._rulings = Rulings(self.rules, blocks) if rules else None
         self._met: set[int] = set()  # ids of rules that a call came under
         self._passing = passing
+        self.beside = Beside(default, passing)
         self._measurements = Measurements(timings_of) if timings_of else None
         self._plans = Plans(environment or probe(), self._measurements, backends, self._note)
         self._kinds: dict[tuple, Kind] = {}
@@ -145,8 +149,9 @@ class Dispatcher:
 
     @property
     def tuning(self) -> float:
-        """Milliseconds that `auto` has taken to measure."""
-        return self._measurements.milliseconds if self._measurements else 0.0
+        """Milliseconds that finding out what is fast has taken."""
+        measured = self._measurements.milliseconds if self._measurements else 0.0
+        return measured + self.beside.spent
 
     def end_forward(self, wait: bool = False) -> None:
         """Look at what the guard has by now; `wait` at the end of a run, when the device is done."""
@@ -237,6 +242,8 @@ class Dispatcher:
             inputs = given.inputs()
             call = Call.of(*inputs[:4], place.role, place.protected)
             plan = self._plans.make(call, self._policies[key[0]], inputs)
+            if plan.choice.backend not in (None, HOST):
+                self.beside.time(call, inputs, forward)
             if place.left and self.policy.on_refusal == "stop" and self.policy.backend != "host":
                 rejected = (Rejection(self.policy.backend, (place.left,)),)
                 raise NoBackend(call, self.policy, rejected)

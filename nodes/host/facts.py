@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import comfy.ldm.modules.attention as host_attention
 import comfy.model_management
@@ -17,17 +17,22 @@ from ...attention.environment import probe
 from ...attention.failure import words
 from ...attention.record.name import name_of
 from ...version import __version__
+from .expected.outlook import Outlook
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a report tells beside the calls: the node that watched, its model, what was not seen, what was found out."""
+    """What a report tells beside the calls: the node that watched, its model, what was not seen, what was found out,
+    what was expected, what was gained, and when the last run ended."""
 
     node: str | None
     model: dict
     coverage: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     failure: dict | None = None
+    outlook: Outlook = field(default_factory=Outlook)
+    gain: dict | None = None
+    date: str = ""
 
 
 def failure_of(error: Exception) -> dict:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import comfy.model_management
-import torch
 from comfy.ldm.wan.model import WanModel
 
 from ...attention.backends import Backend
 from ...attention.environment import probe
-from ...attention.wan import VARIANTS, Variant, Video
+from ...attention.wan import Video
 from ...bench import lists
 from ...bench.benchmark import Progress
 from ...bench.race import contenders
@@ -23,6 +22,7 @@ from ...bench.results.machine import facts
 from ...bench.results.payload import Kept
 from ...bench.results.row import Results
 from . import functions
+from .expected.sizes import dtype_of, variant_of
 from .facts import environment
 from .patch import timings_of
 
@@ -100,30 +100,3 @@ def _caveats(model) -> list[str]:
     return [
         f"{kind.__name__} may add tokens of its own (references, poses, sound), not counted here"
     ]
-
-
-def variant_of(model) -> Variant:
-    """The sizes of this very model; one of Wan 2.2's own goes by its name."""
-    denoiser, kind = model.model.diffusion_model, type(model.model).__name__
-    if not isinstance(denoiser, WanModel):
-        raise ValueError(
-            f"Attention Benchmark knows the shapes of Wan models only, and this one is {kind}. "
-            "Attention Diagnostics shows the time of each call of any model."
-        )
-    heads, blocks = denoiser.num_heads, len(denoiser.blocks)
-    pixels = _pixels(model.model.latent_format) * denoiser.patch_size[1]
-    sizes = (heads, blocks, pixels, denoiser.dim // heads)
-    known = (variant for variant in VARIANTS.values() if variant == Variant(variant.name, *sizes))
-    return next(known, Variant(kind, *sizes))
-
-
-def _pixels(latent_format) -> int:
-    """Side of the square that becomes one latent pixel; core 0.8 does not say, but only the 5B model has 48 channels."""
-    side = getattr(latent_format, "spacial_downscale_ratio", None)
-    return side or (16 if latent_format.latent_channels == 48 else 8)
-
-
-def dtype_of(model) -> torch.dtype:
-    """In which the model computes attention, whatever its weights are stored in."""
-    dtype = model.get_model_object("manual_cast_dtype") or model.model.get_dtype()
-    return dtype if dtype in (torch.float16, torch.bfloat16, torch.float32) else torch.bfloat16

@@ -15,7 +15,9 @@ from ...attention.choose.policy import Policy
 from ...attention.choose.rules import Rule
 from ...attention.environment import probe
 from ...attention.run.dispatch import Dispatcher
+from . import functions
 from .capture import Capture
+from .expected.outlook import Wired
 from .tap import Tap
 
 
@@ -33,6 +35,7 @@ def patch(
     rules: tuple[Rule, ...] = (),
     timings_of: Callable[[str], Timings] = timings_of,
     takes_over: bool = False,
+    wired: Wired = Wired(),  # noqa: B008  frozen
 ):
     """Return a clone of `model` whose attention calls run under `policy` and `rules`."""
     clone = model.clone()
@@ -43,8 +46,9 @@ def patch(
         blocks=block_count(clone),
         takes_over=takes_over,
         passing=(InterruptProcessingException,),  # an Exception on core 0.8
+        default=functions.default(),
     )
-    Tap(node, dispatcher).install(clone)
+    Tap(node, dispatcher, wired=wired).install(clone)
     return clone
 
 
@@ -54,8 +58,14 @@ def block_count(model) -> int:
     return len(blocks) if isinstance(blocks, torch.nn.ModuleList) else 0
 
 
-def watch(model, node: str | None = None, proof: str = "sample", capture: Capture | None = None):
+def watch(
+    model,
+    node: str | None = None,
+    proof: str = "sample",
+    capture: Capture | None = None,
+    wired: Wired = Wired(),  # noqa: B008  frozen
+):
     """Return a clone of `model` whose attention calls are recorded and otherwise left alone."""
     clone = model.clone()
-    Tap(node, proof=proof, capture=capture).install(clone)
+    Tap(node, proof=proof, capture=capture, wired=wired).install(clone)
     return clone

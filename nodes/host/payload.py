@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from ...attention.record.recorder import Snapshot
 from ...attention.report.payload import payload_of
 from .facts import Facts, environment
@@ -17,9 +15,9 @@ def build(facts: Facts, snapshot: Snapshot) -> dict:
     payload = payload_of(snapshot, environment(), node=facts.node, **told)
     if facts.failure and payload["state"] == "failed":
         payload["failure"] = facts.failure
-    if snapshot.runs:
-        payload["date"] = datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
-    return payload
+    outlook = {"video": facts.outlook.video, "forecast": list(facts.outlook.forecast)}
+    more = {**outlook, "gain": facts.gain, "date": facts.date}
+    return payload | {name: told for name, told in more.items() if told}
 
 
 def provenance(payload: dict) -> dict:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from typing import ClassVar
 
 import comfy.model_management
@@ -27,6 +29,8 @@ from ...attention.run.site import Site
 from .capture import Capture
 from .compiled import Graphs
 from .display import Display
+from .expected.outlook import Wired, at_start, before
+from .expected.taking import Taking, taker_of
 from .facts import Facts, facts_of, failure_of, peaks, start_peaks, unseen
 from .files import waiting_prefixes, write_unfinished
 from .override import KEY, SLOT, Override, ahead
@@ -57,6 +61,7 @@ class Tap:
         dispatcher: Dispatcher | None = None,
         proof: str = "",
         capture: Capture | None = None,
+        wired: Wired = Wired(),  # noqa: B008  frozen
     ) -> None:
         self.node = node
         self.dispatcher = dispatcher
@@ -69,13 +74,14 @@ class Tap:
         self.remains = Remains(node)
         self._proof = proof
         self._capture = capture
+        self._wired = wired
+        self._taking = Taking()
         self._watch = Override(self.recorder, None, Dispatcher(Policy("host"), watches=True))
         self._graphs = Graphs()
         self._sampler = Sampler()
         self._places: Places | None = None
         self._sought: dict[tuple[int, int], str] = {}
         self._facts = Facts(node, {})
-        self._failure: dict | None = None
         self._ahead = ""
         self._earlier: list[str] = []
         self._strangers: list[str] = []
@@ -98,6 +104,10 @@ class Tap:
             self.recorder.stopwatch = self._upstream[0].recorder.stopwatch
         model.set_attachments(KEY, (*self._upstream, self))
         self._living.add(self)
+        self._facts = dataclasses.replace(
+            self._described(model), outlook=before(model, self._wired, self._taking.look(model))
+        )
+        self.display.show()
 
     @property
     def wish(self) -> str:
@@ -105,7 +115,7 @@ class Tap:
 
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
         """Bracket one sampler run; what was recorded stays when it is interrupted or fails."""
-        counted = self._begin(executor.class_obj, sigmas.tolist())
+        counted = self._begin(executor.class_obj, sigmas.tolist(), tuple(noise.shape))
         args, kwargs = self._sampler.heard(args, kwargs)
         state = "failed"
         try:
@@ -117,12 +127,14 @@ class Tap:
             state = "interrupted"
             raise
         except Exception as error:
-            self._failure = failure_of(error)
+            self._facts = dataclasses.replace(self._facts, failure=failure_of(error))
             raise
         finally:
             run = self.recorder.runs[-1]
             run.peaks = peaks(counted)
             self.recorder.end(run, state)
+            run.measuring = self._taking.measuring
+            self._facts = dataclasses.replace(self._facts, date=_now())
             if self._capture:
                 self._capture.end()
             self._end_forward(wait=True)
@@ -130,7 +142,7 @@ class Tap:
             self._model = self._places = None
             self._sampler.over()
 
-    def _begin(self, guider, sigmas: list[float]) -> list[torch.device]:
+    def _begin(self, guider, sigmas: list[float], shape: tuple[int, ...]) -> list[torch.device]:
         """Start a run; return the devices whose memory is counted."""
         model: ModelPatcher = guider.model_patcher
         steps = max(len(sigmas) - 1, 0)
@@ -143,8 +155,8 @@ class Tap:
         self._watch.dispatcher.reset(steps)
         if self.dispatcher:
             self.dispatcher.reset(steps)
-        self._facts = Facts(self.node, facts_of(model), tuple(unseen(model)))
-        self._failure = None
+        outlook = at_start(model, shape, self._taking.look(model))
+        self._facts = dataclasses.replace(self._described(model), outlook=outlook)
         self._strangers = replacements()
         self._graphs.begin(model)
         if self.override:
@@ -213,9 +225,7 @@ class Tap:
             yield
 
     def _last_taker(self) -> Override | None:
-        known = [tap.override for tap in taps(self._model)] if self._model else []
-        takers = [override for override in known if override and override.dispatcher.chooses]
-        return takers[-1] if takers else None
+        return taker_of(self._model) if self._model else None
 
     def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
         sigma = float(t.flatten()[0])  # the one read from the device in a forward
@@ -249,26 +259,29 @@ class Tap:
             if state != "finished" and taps(self._model)[0] is self:
                 job = self.recorder.job
                 for tap in [tap for tap in self._living if tap.recorder.job == job]:
-                    facts = tap.facts(tap.all_notes())
-                    write_unfinished(facts, tap.recorder.snapshot(), job, tap.reported)
+                    snapshot = tap.recorder.snapshot()
+                    facts = tap.facts(tap.all_notes(), snapshot)
+                    write_unfinished(facts, snapshot, job, tap.reported)
                     tap.remains.drop()
             elif not waiting_prefixes(self.node, self.recorder.job, self.reported):
                 self.remains.drop()
         except Exception:  # what ended the run must come through
             log.exception("the report of the run failed")
 
-    def facts(self, notes: list[str], model: ModelPatcher | None = None) -> Facts:
-        """`model` is for a tap that has seen no run yet."""
-        facts = self._facts
-        if model is not None and not facts.model:
-            facts = Facts(self.node, facts_of(model), tuple(unseen(model)))
-        return Facts(facts.node, facts.model, facts.coverage, tuple(notes), self._failure)
+    def facts(self, notes: list[str], snapshot: Snapshot | None = None) -> Facts:
+        """With what was gained in the runs of this `snapshot`."""
+        gain = self._taking.gain(snapshot)
+        return dataclasses.replace(self._facts, notes=tuple(notes), gain=gain)
+
+    def _described(self, model: ModelPatcher) -> Facts:
+        told = facts_of(model) | self._wired.model
+        return Facts(self.node, told, tuple(unseen(model)))
 
     def _shown(self) -> tuple[dict, str]:
         snapshot = self.recorder.glance()
-        payload = bounded(build(self.facts(self.notes()), snapshot))
+        payload = bounded(build(self.facts(self.notes(), snapshot), snapshot))
         self.remains.keep(payload, self.recorder.job, self.reported)
-        return payload, self.text(snapshot)
+        return payload, self.text(snapshot) if snapshot.runs else ""
 
     def text(self, snapshot: Snapshot | None = None) -> str:
         """The node's status for the current job, now or at another moment."""
@@ -304,6 +317,10 @@ class Tap:
         left_to = self.override and self.override.dispatcher.leaves and self.override.previous
         through = self._watch.previous or left_to
         return None if isinstance(through, Override) else through
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
 
 
 def taps(model: ModelPatcher) -> tuple[Tap, ...]:

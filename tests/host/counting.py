@@ -113,6 +113,8 @@ class Counting:
         return counted
 
     def add(self, kernel: str, q_len: int, kv_len: int) -> None:
+        if _timed_beside():
+            return
         forward = len(self.forwards) - 1
         conds = self.forwards[-1] if self.forwards else ()
         self.calls.append(Ran(self._running(), kernel, q_len, kv_len, forward, self._step, conds))
@@ -160,6 +162,16 @@ class Counting:
             for name, tensor in self._known.items()
         }
         return min(near, key=near.__getitem__)
+
+
+def _timed_beside() -> bool:
+    """Whether the pack makes this call to time the host's function: not one of the model's, and few (test_expected)."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename.replace("\\", "/").endswith("attention/run/beside.py"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 class _Below(TorchDispatchMode):

@@ -118,6 +118,68 @@ def test_a_stopped_run_says_why_on_every_node(server, open_page, design):
     wait_for(page, panel, ".failure", "cuDNN does not exist on cpu")
 
 
+@pytest.mark.parametrize("design", list(DESIGNS))
+def test_what_the_host_expects_stands_until_the_first_call(server, open_page, design):
+    page = open_page(design)
+    page.evaluate(LOAD, list(pair()))
+    expected = fixture("idle", node="3", model={"class": "WAN21", "file": "wan_high_noise.gguf"})
+    page.evaluate(SEND, [expected])
+    wait_for(page, "3", ".forecast", "cuDNN: measured on this card80 GiB")
+    wait_for(page, "3", ".state", "no run yet")
+    wait_for(page, "3", "header p.dim", "wan_high_noise.gguf")
+    begun = fixture("first_forward", node="3", calls=0, totals={}, rows=[])
+    page.evaluate(SEND, [{**begun, "forecast": expected["forecast"]}])
+    wait_for(page, "3", ".state", "running")
+    wait_for(page, "3", ".forecast", "cuDNN: measured on this card")
+    page.wait_for_timeout(300)
+    screenshot(server, page, f"begun_{design}")
+    page.evaluate(SEND, [fixture("first_forward", node="3", forecast=expected["forecast"])])
+    wait_for(page, "3", ".rows:not(.forecast)", "self")
+
+    assert page.locator(".forecast:visible").count() == 0
+
+
+def test_what_is_expected_does_not_wipe_a_run_that_is_known(open_page):
+    page = open_page()
+    page.evaluate(LOAD, list(pair()))
+    page.evaluate(SEND, [fixture("expert", node="3"), fixture("idle", node="3")])
+
+    wait_for(page, "3", ".headline", "cuDNN")
+    wait_for(page, "3", ".state", "finished")
+
+
+@pytest.mark.parametrize("design", list(DESIGNS))
+def test_the_gain_is_on_both_nodes(server, open_page, design):
+    page = open_page(design)
+    page.evaluate(LOAD, list(pair()))
+    page.evaluate(SEND, [fixture("shared", node="3"), fixture("shared", node="2", grid=None)])
+    told = "attention 1.70x, whole run 1.50x as fast as ComfyUI's default"
+
+    wait_for(page, "3", ".gain", told)
+    wait_for(page, "2", "p.dim", told)
+    wait_for(page, "3", "header p.dim", "high noise .* 832\u00d7480, 81 frames")
+    page.wait_for_timeout(300)
+    screenshot(server, page, f"done_{design}")
+
+
+@pytest.mark.parametrize("design", list(DESIGNS))
+def test_an_idle_backend_is_not_clipped(open_page, design):
+    page = open_page(design)
+    page.evaluate(LOAD, list(sampled()))
+    node = next(key for key, each in sampled()[0].items() if each["class_type"] == "WanAttnBackend")
+    wait_for(page, node, "ul", "not on cpu")
+    page.wait_for_timeout(500)
+    hidden = page.evaluate(
+        """id => {
+            const { element } = window.app.graph.getNodeById(id).widgets.find(widget => widget.name === "wanattn");
+            return element.scrollHeight - element.clientHeight;
+        }""",
+        node,
+    )
+
+    assert hidden <= 1
+
+
 def test_no_green_tick_stands_in_a_failed_run(open_page):
     page = open_page()
     page.evaluate(LOAD, list(pair()))

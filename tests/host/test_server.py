@@ -98,13 +98,19 @@ def test_page_script_is_offered(server):
 
 
 def test_both_experts_report_every_call(run):
-    for report in (run.high_noise, run.low_noise):
+    for expert in ("high_noise", "low_noise"):
+        report = getattr(run, expert)
         assert report.payload["schema"] == 1
         assert report.payload["state"] == "finished"
         assert report.payload["requested"] == "flash"
         assert report.payload["totals"] == {"flash": 8}
         assert report.payload["calls"] == len(report.lines) == 8
-        assert report.payload["model"] == {"class": "WAN21", "wan": True}
+        assert report.payload["model"] == {
+            "class": "WAN21",
+            "wan": True,
+            "file": f"{expert}.safetensors",
+            "expert": expert.replace("_", " "),
+        }
         assert report.counts("role") == {("self",): 4, ("text",): 4}
         assert {line["evidence"] for line in report.lines} == {"forced", "profiled"}
 

@@ -34,12 +34,17 @@ class Workbench:
         self.nodes = {node.GET_SCHEMA().node_id: node for node in classes}
         self.output = output
         self.extra_pnginfo: dict = {"workflow": {"nodes": []}}
+        self.prompt: dict = {}
 
     def run(self, node_id: str, unique_id: str, prompt_id: str = "prompt", **inputs):
         from comfy_api.latest import io
         from comfy_execution.utils import CurrentNodeContext
 
-        hidden = {io.Hidden.unique_id: unique_id, io.Hidden.extra_pnginfo: self.extra_pnginfo}
+        hidden = {
+            io.Hidden.unique_id: unique_id,
+            io.Hidden.prompt: self.prompt,
+            io.Hidden.extra_pnginfo: self.extra_pnginfo,
+        }
         node = self.nodes[node_id].PREPARE_CLASS_CLONE({"hidden_inputs": hidden})
         with CurrentNodeContext(prompt_id, unique_id, 0):
             return node.EXECUTE_NORMALIZED(**inputs).result

@@ -111,7 +111,7 @@ test("a failure says where and why, and what to change", () => {
 });
 
 test("a gain is told where it was measured, and only then", () => {
-  assert.equal(format.gainSentence(complete(fixture("shared"))), "attention 1.7x, whole run 1.5x as fast as ComfyUI's default, measured at the first call");
+  assert.equal(format.gainSentence(complete(fixture("shared"))), "attention 1.70x, whole run 1.50x as fast as ComfyUI's default, measured at the first call");
   assert.equal(format.gainSentence(complete({ gain: { attention: null, run: null, against: "x", how: "" } })), "");
   assert.equal(format.gainSentence(complete({})), "");
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { idleOf, menuLines } from "../../web/views/idle.js";
+import { idleOf, menuLines, needsOf } from "../../web/views/idle.js";
 import { menuLabel, menuOrder } from "../../web/views/menu.js";
 import { graphsOf } from "../../web/workflow.js";
 
@@ -58,7 +58,8 @@ test("a backend node says what it will do", () => {
 });
 
 test("the menu says what is here, what is elsewhere and what to install", () => {
-  assert.deepEqual(menuLines(possible), ["here: flash, math", "not on cpu: cuDNN, efficient", "sage: sageattention not installed: pip install sageattention"]);
+  assert.deepEqual(menuLines(possible), ["here: flash, math", "not on cpu: cuDNN, efficient", "not ready here: sage"]);
+  assert.deepEqual(needsOf(possible), ["sage: sageattention not installed: pip install sageattention"]);
   assert.deepEqual(menuOrder(["auto", "flash", "efficient", "cudnn", "math", "host"], possible), ["auto", "flash", "math", "host", "efficient", "cudnn"]);
   assert.equal(menuLabel("cudnn", possible), "cudnn – not here");
   assert.equal(menuLabel("flash", possible), "flash");

@@ -107,6 +107,7 @@ export const CSS = `
 .wanattn .machine, .wanattn .devices, .wanattn .unseen { margin-top: 10px; } .wanattn .machine + .unseen { margin-top: 2px; }
 
 .wanattn .plan { margin-bottom: 4px; }
+.wanattn .gain { font-weight: 600; } .wanattn .gain[data-slower] { color: var(--w-warn); }
 .wanattn .advice:not(:empty)::before { content: "→ "; }
 .wanattn .forecast caption { text-align: start; }
 

@@ -230,7 +230,7 @@ export function failureOf(payload) {
 /** What the choice gains, where it was measured. @param {Payload} payload */
 export function gainSentence({ gain }) {
   const times = (/** @type {string} */ what, /** @type {number | null | undefined} */ factor) =>
-    factor ? word(what, figure(factor)) : "";
+    factor ? word(what, factor < 10 ? factor.toFixed(2) : figure(factor)) : "";
   const said = gain ? [times("attention {0}x", gain.attention), times("whole run {0}x", gain.run)].filter(Boolean).join(", ") : "";
   return gain && said ? `${word("{0} as fast as {1}", said, plain(gain.against))}${gain.how ? `, ${plain(gain.how)}` : ""}` : "";
 }

@@ -48,6 +48,7 @@ export function createHead() {
     setText(failure, told && `✕ ${told}`);
     setText(advice, help);
     setText(gain, gainSentence(payload));
+    gain.toggleAttribute("data-slower", (payload.gain?.attention ?? 1) < 1);
     setText(alarm, contradiction(payload) && `✕ ${contradiction(payload)}`);
     setItems(fallbacks, warnings(payload));
     const ended = ENDED_BADLY.has(payload.state) || payload.failure;

@@ -39,7 +39,8 @@ export function createPanel(options = {}) {
     const waiting = payload.state === "idle";
     head.update(payload);
     setText(plan, waiting ? idle.plan : "");
-    forecast.update(waiting ? (payload.forecast?.length ? payload.forecast : idle.forecast) : []); // the host knows more than the page
+    const before = waiting || (payload.state === "running" && !payload.calls);
+    forecast.update(before ? (payload.forecast?.length ? payload.forecast : idle.forecast) : []); // the host knows more than the page
     if (waiting || payload.fault || payload.state === "bypassed") return empty();
     if (!body) {
       body = createBody(() => updater.latest(), options);

@@ -3,7 +3,7 @@
 /** @typedef {import("../workflow.js").Node} Node */
 /** @typedef {import("../report/payload.js").Forecast} Forecast */
 /** @typedef {{here: Record<string, string>, lacking: Record<string, string>}} Possible what the server says of each backend */
-/** @typedef {{plan: string, lines: string[], forecast: Forecast[]}} Idle */
+/** @typedef {{plan: string, lines: string[], needs?: string[], forecast: Forecast[]}} Idle `needs` is what each backend that is not here wants */
 
 import { backendName } from "../report/format.js";
 import { word } from "../report/words.js";
@@ -26,7 +26,7 @@ const ELSEWHERE = / does not exist on (\w+)$/;
 /** What a node will do, before anything ran. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node
  * @param {Possible} possible @returns {Idle} */
 export function idleOf(graphs, id, node, possible) {
-  if (node.type === BACKEND) return { plan: backendPlan(graphs.get(id), node, possible), lines: menuLines(possible), forecast: [] };
+  if (node.type === BACKEND) return { plan: backendPlan(graphs.get(id), node, possible), lines: menuLines(possible), needs: needsOf(possible), forecast: [] };
   const watching = word("Will record every attention call of this model: what was asked, what ran, how that is known and how long it took.");
   const sampled = samplerAfter(graphs, id, node);
   if (!sampled) return { plan: `${watching} ${word("Wire its output to a sampler.")}`, lines: [], forecast: [] };
@@ -45,17 +45,23 @@ function backendPlan(graph, node, possible) {
   return word(refusal === "stop" ? OR_STOP : OR_NEXT, backendName(backend)) + doubt + rules;
 }
 
-/** Which names of the menu can run here, and what the others need. @param {Possible} possible */
+/** Which names of the menu can run here, and which cannot. @param {Possible} possible */
 export function menuLines({ here, lacking }) {
   const names = Object.keys(here).map(backendName);
   const elsewhere = Object.entries(lacking).filter(([, reason]) => ELSEWHERE.test(reason));
-  const others = Object.entries(lacking).filter(([, reason]) => !ELSEWHERE.test(reason));
+  const others = Object.keys(lacking).filter((name) => !ELSEWHERE.test(lacking[name])).map(backendName);
   const [, device] = elsewhere[0]?.[1].match(ELSEWHERE) ?? [];
   return [
     names.length ? word("here: {0}", names.join(", ")) : "",
     device ? word("not on {0}: {1}", device, elsewhere.map(([name]) => backendName(name)).join(", ")) : "",
-    ...others.map(([name, reason]) => `${backendName(name)}: ${reason}`),
+    others.length ? word("not ready here: {0}", others.join(", ")) : "",
   ].filter(Boolean);
+}
+
+/** What those that are not ready need, one line each. @param {Possible} possible */
+export function needsOf({ lacking }) {
+  const others = Object.entries(lacking).filter(([, reason]) => !ELSEWHERE.test(reason));
+  return others.map(([name, reason]) => `${backendName(name)}: ${reason}`);
 }
 
 /** The first node that a node's model is sampled by. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node

@@ -18,14 +18,17 @@ export function createLine() {
   const failure = element("p", "failure");
   const more = element("p", "dim");
   const list = element("ul", "dim");
-  /** @type {{plan: string, lines?: string[]}} */
+  const needs = element("details", "dim");
+  const wanted = element("ul");
+  /** @type {{plan: string, lines?: string[], needs?: string[]}} */
   let idle = { plan: "" };
 
   installStyle();
   now.setAttribute("role", "status");
   sign.setAttribute("aria-hidden", "true");
   now.append(sign, text, warning);
-  root.append(now, failure, more, list);
+  needs.append(element("summary", "", word("what they need")), wanted);
+  root.append(now, failure, more, list, needs);
   const stopWatching = watchTone(root);
 
   const updater = createUpdater(root, (/** @type {Payload} */ payload) => {
@@ -41,10 +44,12 @@ export function createLine() {
     setText(failure, told);
     setText(more, payload.state === "bypassed" ? word(BYPASSED) : waiting ? idle.plan : [advice, gainSentence(payload)].filter(Boolean).join(" · "));
     setItems(list, waiting ? idle.lines ?? [] : []);
+    setItems(wanted, waiting ? idle.needs ?? [] : []);
+    needs.hidden = wanted.hidden;
   });
   updater.update(complete(null));
 
-  /** @param {{plan: string, lines?: string[]}} told */
+  /** @param {{plan: string, lines?: string[], needs?: string[]}} told */
   function describe(told) {
     idle = told;
     updater.update(updater.latest() ?? complete(null));

@@ -2,14 +2,26 @@
 const TEXT_WIDGET = "$$node-text-preview";
 const EVENTS = [["pointerdown", "processMouseDown"], ["pointermove", "processMouseMove"], ["pointerup", "processMouseUp"]];
 
+const MANY = 16;
+/** @type {Set<HTMLElement>} */
+const mounted = new Set();
+
 /** Puts a view on a node as a widget that is saved nowhere.
  * @param {any} node @param {HTMLElement} element @param {{least: number, width?: number, height?: number}} size @param {() => any} canvas */
 export function mount(node, element, { least, width = 0, height = 0 }, canvas) {
   const options = { serialize: false, hideOnZoom: false, margin: 6, getMinHeight: () => least, getValue: () => "", setValue: () => {} };
   const widget = node.addDOMWidget("wanattn", "wanattn_panel", element, options);
   widget.serialize = false;
+  hideInCrowds(widget.options);
+  mounted.add(element);
+  chain(node, "onRemoved", () => mounted.delete(element));
   letCanvasHave(element, canvas);
   node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
+}
+
+/** Far out a few panels still show their colours; many of them would halve the frames for what nobody can read. @param {any} options */
+function hideInCrowds(options) {
+  Object.defineProperty(options, "hideOnZoom", { get: () => mounted.size > MANY, enumerable: true, configurable: true });
 }
 
 /** @param {any} node @param {string} event @param {(...values: any[]) => void} listener */
