@@ -11,6 +11,8 @@ from .host import functions
 from .report import WanAttnReport
 from .rule import WanAttnRule
 from .schedule import WanAttnSchedule
+from .wrapper.installed import installed
+from .wrapper.nodes import WanAttnWrapperBackend, WanAttnWrapperDiagnostics
 
 functions.register_all()
 NODES: list[type[io.ComfyNode]] = [
@@ -21,8 +23,9 @@ NODES: list[type[io.ComfyNode]] = [
     WanAttnReport,
     WanAttnBenchmark,
 ]
+WRAPPER: list[type[io.ComfyNode]] = [WanAttnWrapperBackend, WanAttnWrapperDiagnostics]
 
 
 class Extension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return NODES
+        return [*NODES, *(WRAPPER if installed() else ())]

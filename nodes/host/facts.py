@@ -15,6 +15,8 @@ from ...attention.failure import words
 from ...attention.record.name import name_of
 from ...version import __version__
 
+WRAPPED = ".wanvideo.modules.model"
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -66,8 +68,15 @@ def _named(config: object) -> str:
 
 
 def facts_of(model) -> dict:
-    wan = isinstance(model.model.diffusion_model, WanModel)
+    wan = is_wan(model.model.diffusion_model)
     return {"class": type(model.model).__name__, "wan": wan}
+
+
+def is_wan(denoiser: object) -> bool:
+    """The host's own Wan, or that of WanVideoWrapper, whose module has the path of its folder before these words."""
+    kind = type(denoiser)
+    wrapped = kind.__module__.endswith(WRAPPED) and kind.__name__ == "WanModel"
+    return wrapped or isinstance(denoiser, WanModel)
 
 
 def environment() -> dict:

@@ -23,7 +23,7 @@ from ...bench.results.machine import facts
 from ...bench.results.payload import Kept
 from ...bench.results.row import Results
 from . import functions
-from .facts import environment
+from .facts import environment, is_wan
 from .patch import timings_of
 
 BASELINE = "host"
@@ -105,7 +105,7 @@ def _caveats(model) -> list[str]:
 def variant_of(model) -> Variant:
     """The sizes of this very model; one of Wan 2.2's own goes by its name."""
     denoiser, kind = model.model.diffusion_model, type(model.model).__name__
-    if not isinstance(denoiser, WanModel):
+    if not is_wan(denoiser):
         raise ValueError(
             f"Attention Benchmark knows the shapes of Wan models only, and this one is {kind}. "
             "Attention Diagnostics shows the time of each call of any model."
@@ -125,5 +125,8 @@ def _pixels(latent_format) -> int:
 
 def dtype_of(model) -> torch.dtype:
     """In which the model computes attention, whatever its weights are stored in."""
-    dtype = model.get_model_object("manual_cast_dtype") or model.model.get_dtype()
+    if isinstance(pipeline := getattr(model.model, "pipeline", None), dict):  # WanVideoWrapper's
+        dtype = pipeline.get("base_dtype") or pipeline.get("dtype")
+    else:
+        dtype = model.get_model_object("manual_cast_dtype") or model.model.get_dtype()
     return dtype if dtype in (torch.float16, torch.bfloat16, torch.float32) else torch.bfloat16

@@ -78,6 +78,7 @@ class Tap:
         self._strangers: list[str] = []
         self._upstream: tuple[Tap, ...] = ()
         self._model: ModelPatcher | None = None
+        self._running = False
 
     def __deepcopy__(self, memo: dict) -> Tap:
         return self  # other packs copy model options deeply, wrappers included
@@ -90,6 +91,10 @@ class Tap:
             options[SLOT] = self.override
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self.outer_sample)
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, self.apply_model)
+        self.attach(model)
+
+    def attach(self, model: ModelPatcher) -> None:
+        """Become the last tap of this model."""
         self._upstream = taps(model)
         if self._upstream:  # the first tap times the calls for all
             self.recorder.stopwatch = self._upstream[0].recorder.stopwatch
@@ -117,41 +122,48 @@ class Tap:
             self._failure = failure_of(error)
             raise
         finally:
-            run = self.recorder.runs[-1]
-            run.peak_bytes = torch.cuda.max_memory_allocated(device) if device else None
-            self.recorder.end(run, state)
-            if self._capture:
-                self._capture.end()
-            self._end_forward(wait=True)
-            self._finish(state)
+            self._stop(state, device)
             self._model = self._places = None
             self._sampler.over()
 
     def _begin(self, guider, sigmas: list[float]) -> torch.device | None:
         """Start a run; return the device whose memory is counted, if it has one of its own."""
         model: ModelPatcher = guider.model_patcher
-        steps = max(len(sigmas) - 1, 0)
-        context = get_executing_context()
-        job = context and context.prompt_id
-        self._keep_warnings(job)
         self._sampler, self._model = Sampler(guider, sigmas), model
         self._places, self._sought = Places(model), {}
         self._watch.previous = None
-        self._watch.dispatcher.reset(steps)
-        if self.dispatcher:
-            self.dispatcher.reset(steps)
         self._facts = Facts(self.node, facts_of(model), tuple(unseen(model)))
-        self._failure = None
-        self._strangers = replacements()
         self._graphs.begin(model)
         if self.override:
             self.override.numbers = not self._graphs.by_block
+        return self._start(max(len(sigmas) - 1, 0), model.load_device)
+
+    def _start(self, steps: int, device: torch.device) -> torch.device | None:
+        context = get_executing_context()
+        job = context and context.prompt_id
+        self._keep_warnings(job)
+        self._watch.dispatcher.reset(steps)
+        if self.dispatcher:
+            self.dispatcher.reset(steps)
+        self._failure = None
+        self._strangers = replacements()
+        self._running = True
         self.recorder.begin(job, steps)
         if self._capture:
             self._capture.begin(self.recorder.job, self._facts.model["class"])
             self._capture.listener = self.display.show
         self.display.show()
-        return _start_peak(model.load_device)
+        return _start_peak(device)
+
+    def _stop(self, state: str, device: torch.device | None) -> None:
+        run = self.recorder.runs[-1]
+        run.peak_bytes = torch.cuda.max_memory_allocated(device) if device else None
+        self.recorder.end(run, state)
+        if self._capture:
+            self._capture.end()
+        self._end_forward(wait=True)
+        self._finish(state)
+        self._running = False
 
     def _sites(self) -> list[Site]:
         """Once a run, by the first tap; hooks on a compiled module would break its graph."""
@@ -234,7 +246,7 @@ class Tap:
             self.dispatcher.end_forward(wait)
 
     def _tick(self) -> None:
-        if self._model is not None:
+        if self._running:
             self.display.tick()
 
     def _finish(self, state: str) -> None:
@@ -242,7 +254,7 @@ class Tap:
         self.display.show()
         try:
             log.info("node %s: %s", self.node, self.text(self.recorder.snapshot()))
-            if state != "finished" and taps(self._model)[0] is self:
+            if state != "finished" and not self._upstream:
                 job = self.recorder.job
                 for tap in [tap for tap in self._living if tap.recorder.job == job]:
                     facts = tap.facts(tap.all_notes())
