@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import folder_paths
+from comfy_api.v0_0_2 import io
 
+Model = io.Custom("WANVIDEOMODEL")
 PARTS = ("__init__.py", "wanvideo/modules/attention.py", "wanvideo/modules/model.py")
 
 
@@ -20,3 +22,8 @@ def is_wrapper(folder: Path) -> bool:
     if folder.name.endswith(".disabled"):
         return False
     return all((folder / part).is_file() for part in PARTS)
+
+
+def any_model(given: io.Model.Input) -> io.Input:
+    """An input for the host's models, and for the wrapper's where it is there."""
+    return io.MultiType.Input(given, types=[Model]) if installed() else given

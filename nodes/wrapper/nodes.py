@@ -9,9 +9,9 @@ from .. import backend, diagnostics
 from ..found import found_by
 from ..host.capture import ranges_of
 from ..rule import rules_of
+from .installed import Model
 from .patch import patch, watch
 
-Model = io.Custom("WANVIDEOMODEL")
 OVER = backend.OTHER_PACKS[1]
 WORDS = ("wan attention", "wanvideowrapper", "kijai", "sdpa", "sage", "flash", "attention mode")
 
