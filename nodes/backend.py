@@ -67,43 +67,7 @@ class WanAttnBackend(io.ComfyNode):
                     "model",
                     tooltip="Any diffusion model; made for Wan 2.2. Use one node an expert.",
                 ),
-                io.Combo.Input(
-                    "backend",
-                    options=list(wishes()),
-                    default="auto",
-                    tooltip=BACKEND_TIP,
-                    extra_dict={"wanattn": possible()},
-                ),
-                io.Combo.Input(
-                    "on_refusal", options=list(ON_REFUSAL), default="next best", tooltip=REFUSAL_TIP
-                ),
-                io.Combo.Input(
-                    "precision",
-                    options=list(PRECISIONS),
-                    default="exact",
-                    tooltip=PRECISION_TIP,
-                    extra_dict=ADVANCED,
-                    optional=True,  # workflows saved before it was there stay valid
-                ),
-                io.Float.Input(
-                    "max_error",
-                    default=0.03,
-                    min=0.001,
-                    max=0.5,
-                    step=0.001,
-                    tooltip=ERROR_TIP,
-                    extra_dict=ADVANCED,
-                    optional=True,
-                ),
-                io.Combo.Input(
-                    "other_packs",
-                    options=list(OTHER_PACKS),
-                    default=OTHER_PACKS[0],
-                    tooltip=OTHERS_TIP,
-                    extra_dict=ADVANCED,
-                    optional=True,
-                ),
-                Rules.Input("rules", optional=True, tooltip=RULES_TIP),
+                *choices(),
             ],
             outputs=[
                 io.Model.Output(
@@ -132,3 +96,46 @@ class WanAttnBackend(io.ComfyNode):
         return io.NodeOutput(
             patch(model, policy, node, rules_of(rules), takes_over=over, wired=wired)
         )
+
+
+def choices() -> list[io.Input]:
+    """What is asked beside the model."""
+    return [
+        io.Combo.Input(
+            "backend",
+            options=list(wishes()),
+            default="auto",
+            tooltip=BACKEND_TIP,
+            extra_dict={"wanattn": possible()},
+        ),
+        io.Combo.Input(
+            "on_refusal", options=list(ON_REFUSAL), default="next best", tooltip=REFUSAL_TIP
+        ),
+        io.Combo.Input(
+            "precision",
+            options=list(PRECISIONS),
+            default="exact",
+            tooltip=PRECISION_TIP,
+            extra_dict=ADVANCED,
+            optional=True,  # workflows saved before it was there stay valid
+        ),
+        io.Float.Input(
+            "max_error",
+            default=0.03,
+            min=0.001,
+            max=0.5,
+            step=0.001,
+            tooltip=ERROR_TIP,
+            extra_dict=ADVANCED,
+            optional=True,
+        ),
+        io.Combo.Input(
+            "other_packs",
+            options=list(OTHER_PACKS),
+            default=OTHER_PACKS[0],
+            tooltip=OTHERS_TIP,
+            extra_dict=ADVANCED,
+            optional=True,
+        ),
+        Rules.Input("rules", optional=True, tooltip=RULES_TIP),
+    ]

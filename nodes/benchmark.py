@@ -17,6 +17,7 @@ from ..bench.results.row import Results
 from .found import found_by
 from .host.display import Display
 from .host.measuring import BASELINE, Wish, environment_of, measure
+from .wrapper.installed import any_model
 
 EVENT = "wanattn.bench"
 PARTS = 1000  # of the progress bar
@@ -48,8 +49,10 @@ class WanAttnBenchmark(io.ComfyNode):
             ),
             is_output_node=True,
             inputs=[
-                io.Model.Input(
-                    "model", tooltip="A Wan model: its heads, dtype and device are used."
+                any_model(
+                    io.Model.Input(
+                        "model", tooltip="A Wan model: its heads, dtype and device are used."
+                    )
                 ),
                 io.Int.Input(
                     "width",

@@ -48,31 +48,7 @@ class WanAttnDiagnostics(io.ComfyNode):
                 io.Model.Input(
                     "model", tooltip="The model to watch. It computes the same numbers as before."
                 ),
-                io.Combo.Input(
-                    "evidence",
-                    options=list(PROOFS),
-                    default="sample",
-                    tooltip=TIP,
-                    optional=True,  # workflows saved before it was there stay valid
-                ),
-                io.String.Input(
-                    "capture",
-                    default="",
-                    placeholder="0-9,39",
-                    tooltip=CAPTURE_TIP,
-                    optional=True,
-                    extra_dict=ADVANCED,
-                ),
-                io.Float.Input(
-                    "capture_limit_gib",
-                    default=DEFAULT_LIMIT,
-                    min=0.1,
-                    max=1000.0,
-                    step=0.1,
-                    tooltip=LIMIT_TIP,
-                    extra_dict=ADVANCED,
-                    optional=True,
-                ),
+                *choices(),
             ],
             outputs=[io.Model.Output(tooltip="The same model, watched.")],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
@@ -97,9 +73,44 @@ class WanAttnDiagnostics(io.ComfyNode):
         capture_limit_gib: float = DEFAULT_LIMIT,
     ) -> io.NodeOutput:
         node = cls.hidden.unique_id
-        spans = ranges_of(capture, block_count(model))
-        if not (math.isfinite(capture_limit_gib) and capture_limit_gib > 0):
-            raise ValueError(f"capture_limit_gib {capture_limit_gib}, needs more than 0")
-        keeper = Capture(spans, int(capture_limit_gib * GIB), node) if spans else None
+        keeper = keeper_of(model, capture, capture_limit_gib, node)
         wired = Wired.of(cls.hidden.prompt, node)
         return io.NodeOutput(watch(model, node, evidence, keeper, wired))
+
+
+def choices() -> list[io.Input]:
+    """What is asked beside the model."""
+    return [
+        io.Combo.Input(
+            "evidence",
+            options=list(PROOFS),
+            default="sample",
+            tooltip=TIP,
+            optional=True,  # workflows saved before it was there stay valid
+        ),
+        io.String.Input(
+            "capture",
+            default="",
+            placeholder="0-9,39",
+            tooltip=CAPTURE_TIP,
+            optional=True,
+            extra_dict=ADVANCED,
+        ),
+        io.Float.Input(
+            "capture_limit_gib",
+            default=DEFAULT_LIMIT,
+            min=0.1,
+            max=1000.0,
+            step=0.1,
+            tooltip=LIMIT_TIP,
+            extra_dict=ADVANCED,
+            optional=True,
+        ),
+    ]
+
+
+def keeper_of(model, capture: str, limit: float, node: str | None) -> Capture | None:
+    spans = ranges_of(capture, block_count(model))
+    if not (math.isfinite(limit) and limit > 0):
+        raise ValueError(f"capture_limit_gib {limit}, needs more than 0")
+    return Capture(spans, int(limit * GIB), node) if spans else None

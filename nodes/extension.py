@@ -14,6 +14,8 @@ from .raylight.report import WanAttnRayReport
 from .report import WanAttnReport
 from .rule import WanAttnRule
 from .schedule import WanAttnSchedule
+from .wrapper.installed import installed
+from .wrapper.nodes import WanAttnWrapperBackend, WanAttnWrapperDiagnostics
 
 functions.register_all()
 NODES: list[type[io.ComfyNode]] = [
@@ -25,6 +27,7 @@ NODES: list[type[io.ComfyNode]] = [
     WanAttnBenchmark,
 ]
 RAYLIGHT: list[type[io.ComfyNode]] = [WanAttnRayBackend, WanAttnRayReport]
+WRAPPER: list[type[io.ComfyNode]] = [WanAttnWrapperBackend, WanAttnWrapperDiagnostics]
 
 
 class Extension(ComfyExtension):
@@ -32,4 +35,5 @@ class Extension(ComfyExtension):
         remains.recover()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*NODES, *(RAYLIGHT if raylight_is_here() else [])]
+        others = [*(RAYLIGHT if raylight_is_here() else []), *(WRAPPER if installed() else [])]
+        return [*NODES, *others]

@@ -15,6 +15,7 @@ from .host.files import DEFAULT_PREFIX, written
 from .host.override import KEY
 from .host.payload import build, provenance
 from .host.tap import Tap, taps
+from .wrapper.installed import any_model
 
 log = logging.getLogger("wanattn")
 NO_TAP = (
@@ -39,9 +40,11 @@ class WanAttnReport(io.ComfyNode):
             ),
             is_output_node=True,
             inputs=[
-                io.Model.Input(
-                    "model",
-                    tooltip="The model that was sampled, from Attention Backend or Diagnostics.",
+                any_model(
+                    io.Model.Input(
+                        "model",
+                        tooltip="The model that was sampled, from Attention Backend or Diagnostics.",
+                    )
                 ),
                 io.MatchType.Input(
                     "after",

@@ -31,17 +31,34 @@ def face(item: ast.Call) -> tuple[str, str]:
     return name_of(item).removesuffix(".Input"), name.value
 
 
-def schema(call: ast.Call) -> tuple[str, list[tuple[str, str]]]:
+def schema(call: ast.Call, tree: ast.AST) -> tuple[str, list[tuple[str, str]]]:
     """A node's id and its inputs as (kind, name), read from its io.Schema(...) without running it."""
     given = {keyword.arg: keyword.value for keyword in call.keywords}
-    inputs = [face(item) for item in given["inputs"].elts if name_of(item).endswith(".Input")]
+    items = [item for each in given["inputs"].elts for item in spread(each, tree)]
+    inputs = [face(item) for item in items if name_of(item).endswith(".Input")]
     return given["node_id"].value, inputs
 
 
+def spread(item: ast.expr, tree: ast.AST) -> list[ast.expr]:
+    """One input, out of `any_model(...)` too, or those that `*choices()` of this or another file of nodes stands for."""
+    if isinstance(item, ast.Call) and ast.unparse(item.func) == "any_model":
+        return [item.args[0]]
+    if not isinstance(item, ast.Starred):
+        return [item]
+    file, _, name = ast.unparse(item.value.func).rpartition(".")
+    tree = parsed(ROOT / "nodes" / f"{file}.py") if file else tree
+    made = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == name)
+    return made.body[-1].value.elts
+
+
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def schemas() -> dict[str, list[tuple[str, str]]]:
-    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "nodes").glob("*.py"))
-    calls = (item for tree in trees for item in ast.walk(tree) if name_of(item) == "Schema")
-    return dict(schema(call) for call in calls)
+    trees = [parsed(path) for path in (ROOT / "nodes").rglob("*.py")]
+    calls = [(item, tree) for tree in trees for item in ast.walk(tree) if name_of(item) == "Schema"]
+    return dict(schema(call, tree) for call, tree in calls)
 
 
 SCHEMAS = schemas()

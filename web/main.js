@@ -29,15 +29,18 @@ const BACKEND = "WanAttnBackend";
 const DIAGNOSTICS = "WanAttnDiagnostics";
 const REPORT = "WanAttnReport";
 const BENCHMARK = "WanAttnBenchmark";
-const TOLD = new Set([BACKEND, DIAGNOSTICS]); // those whose panel says what the host's text does
+const WRAPPED = { backend: "WanAttnWrapperBackend", diagnostics: "WanAttnWrapperDiagnostics" }; // of WanVideoWrapper
+const TOLD = new Set([BACKEND, DIAGNOSTICS, WRAPPED.backend, WRAPPED.diagnostics]); // those whose panel says what the host's text does
 const BYPASSED = 4;
 const LOOK_EVERY = 300; // milliseconds; the host has no event for a prompt that it refused
 const HISTORY = "/history?max_items=16";
 /** @type {Record<string, {least: number, width?: number, height?: number}>} */
 const SIZES = {
   [DIAGNOSTICS]: { width: 600, height: 600, least: 232 },
+  [WRAPPED.diagnostics]: { width: 600, height: 600, least: 232 },
   [BENCHMARK]: { width: 600, height: 640, least: 232 },
   [BACKEND]: { width: 320, least: 152 }, // eight lines: what it will do and what is here
+  [WRAPPED.backend]: { width: 320, least: 152 },
   [REPORT]: { width: 480, height: 360, least: 132 },
 };
 
@@ -160,7 +163,7 @@ function showMode(view, id, now) {
 /** What the overview shows: backends first, in the order of the graph. */
 function entries() {
   const graphs = graphsOf(rootGraph().serialize());
-  return entriesOf(rootGraph(), [["line", BACKEND], ["panel", DIAGNOSTICS]], (id, node) => {
+  return entriesOf(rootGraph(), [["line", BACKEND], ["line", WRAPPED.backend], ["panel", DIAGNOSTICS], ["panel", WRAPPED.diagnostics]], (id, node) => {
     const saved = graphs.get(graphOf(node))?.node(node.id);
     return {
       payload: node.mode === BYPASSED ? { state: "bypassed" } : runs.of(id),
@@ -241,7 +244,9 @@ function takesPart(node) {
 /** @type {Record<string, () => View>} */
 const MAKERS = {
   [DIAGNOSTICS]: () => createPanel({ saveHtml, colour: setting(COLOUR) }),
+  [WRAPPED.diagnostics]: () => createPanel({ saveHtml, colour: setting(COLOUR) }),
   [BACKEND]: createLine,
+  [WRAPPED.backend]: createLine,
   [BENCHMARK]: createBench,
   [REPORT]: () => createReport({ address, open: openPage }),
 };
@@ -289,7 +294,7 @@ app.registerExtension({
     }
     applyDefaults(node, setting);
     markMenus(node, possible);
-    if (node.comfyClass === DIAGNOSTICS && setting(PANEL) === false) return;
+    if ([DIAGNOSTICS, WRAPPED.diagnostics].includes(node.comfyClass) && setting(PANEL) === false) return;
     const view = MAKERS[node.comfyClass]();
     views.set(node, view);
     mount(node, view.element, SIZES[node.comfyClass], () => app.canvas);

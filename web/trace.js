@@ -7,6 +7,7 @@
 import { INPUT_NODE, OUTPUT_NODE } from "./workflow.js";
 
 export const MODEL = "MODEL";
+const MODELS = [MODEL, "WANVIDEOMODEL"];
 const SAMPLES = ["LATENT", "GUIDER"];
 const FILE = /\.(safetensors|sft|gguf|ckpt|pth?|bin)$/i;
 
@@ -76,7 +77,7 @@ function outside(graphs, id, port) {
 
 /** A switch or a reroute takes anything, so also a model. @param {unknown} type */
 export function carries(type) {
-  return type === MODEL || type === "*" || String(type).startsWith("COMFY_MATCHTYPE");
+  return String(type).split(",").some((each) => MODELS.includes(each) || each === "*" || each.startsWith("COMFY_MATCHTYPE"));
 }
 
 /** The model files that a loader names. @param {Node} node */

@@ -248,12 +248,18 @@ class Dispatcher:
                 rejected = (Rejection(self.policy.backend, (place.left,)),)
                 raise NoBackend(call, self.policy, rejected)
             name = name_of(given.back)
-            asked = forward.wish or "host" if self.watches or place.left else key[0]
-            why = place.left or self._why_left(asked, name)
+            asked, why = self._told(key[0], place, forward.wish, name)
             kind = Kind(plan, asked, name, why, place.opaque, output_of(inputs))
             kind.settle()
             self._kinds[key] = kind
             return kind
+
+    def _told(self, wish: str, place: Place, wished: str, name: str) -> tuple[str, str]:
+        """What a call is told to have been asked for, and why it is left alone."""
+        asked = wished or "host" if self.watches or place.left else wish
+        if asked == "host" and place.asked:
+            return place.asked, place.left or place.remark
+        return asked, place.left or self._why_left(asked, name)
 
     def _why_left(self, asked: str, name: str) -> str:
         if not self.watches or asked == "host":

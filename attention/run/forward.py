@@ -21,7 +21,8 @@ class Place(NamedTuple):
 
     `protected` is a call that the model wants in full precision. `left` says why it goes back to where it came from,
     empty where it need not. `fickle` is whether what runs there may change with the step, `via` how the call went past
-    the host's hook, empty where it came through it. `opaque` is a call within which others may come through it.
+    the host's hook, empty where it came through it. `opaque` is a call within which others may come through it. Of a call
+    that is left alone, `asked` is what the model itself asked for and `remark` what is to be said of it.
     """
 
     role: str
@@ -31,6 +32,8 @@ class Place(NamedTuple):
     fickle: bool = False
     via: str = ""
     opaque: bool = False
+    asked: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Intercept(TorchFunctionMode):
         if function is not F.scaled_dot_product_attention:
             return function(*args, **(kwargs or {}))
         run = functools.partial(self.dispatcher.run, forward=self.forward)
-        return _attend(run, self._place, function, *args, **(kwargs or {}))
+        return answer_sdpa(run, self._place, function, *args, **(kwargs or {}))
 
     def _place(self, q_len: int, kv_len: int) -> Place:
         return Place(self.forward.role(q_len, kv_len, self.block), self.block)
@@ -83,10 +83,10 @@ def past_sdpa(forward: Forward, function: Callable, args: tuple, kwargs: dict, f
         return Place(forward.role(q_len, kv_len, block), block, fickle=foreign, via=via)
 
     run = functools.partial(forward.taker.run, forward=forward)
-    return _attend(run, place, function, *args, **kwargs)
+    return answer_sdpa(run, place, function, *args, **kwargs)
 
 
-def _attend(
+def answer_sdpa(
     run: Callable[..., torch.Tensor],
     place: Callable[[int, int], Place],
     function: Callable,
@@ -121,5 +121,5 @@ def _single_head(run, place, function, query, key, value, attn_mask, options: di
         attn_mask = rearrange(attn_mask, "b n m -> b 1 n m")
     q, k, v = (rearrange(x, "b n d -> b 1 n d") for x in (query, key, value))
     return rearrange(
-        _attend(run, place, function, q, k, v, attn_mask, **options), "b 1 n d -> b n d"
+        answer_sdpa(run, place, function, q, k, v, attn_mask, **options), "b 1 n d -> b n d"
     )

@@ -54,9 +54,11 @@ class Names:
         handlers: dict[Callable, Handler],
         own: str,
         hook: Hook = ("", ""),
+        stand_in: type[StandIn] = StandIn,
     ) -> None:
         self._handlers = handlers
         self._hook = hook
+        self._kind = stand_in
         self._own = own
         self._lock = threading.Lock()
         self._inside = 0
@@ -104,7 +106,7 @@ class Names:
         """One for each function: a compiled graph that saw it knows it again."""
         made = self._made.get(id(function))
         if made is None or made.function is not function:
-            made = self._made[id(function)] = StandIn(function, handler, foreign, self._hook)
+            made = self._made[id(function)] = self._kind(function, handler, foreign, self._hook)
         return made
 
     def _restore(self) -> None:

@@ -19,6 +19,8 @@ from ...attention.record.name import name_of
 from ...version import __version__
 from .expected.outlook import Outlook
 
+WRAPPED = ".wanvideo.modules.model"
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -74,8 +76,15 @@ def _named(config: object) -> str:
 
 
 def facts_of(model) -> dict:
-    wan = isinstance(model.model.diffusion_model, WanModel)
+    wan = is_wan(model.model.diffusion_model)
     return {"class": type(model.model).__name__, "wan": wan}
+
+
+def is_wan(denoiser: object) -> bool:
+    """The host's own Wan, or that of WanVideoWrapper, whose module has the path of its folder before these words."""
+    kind = type(denoiser)
+    wrapped = kind.__module__.endswith(WRAPPED) and kind.__name__ == "WanModel"
+    return wrapped or isinstance(denoiser, WanModel)
 
 
 def environment() -> dict:
@@ -94,10 +103,9 @@ def parts_of(model: ModelPatcher) -> list[ModelPatcher]:
     return [model, *model.get_additional_models_with_key("multigpu")]
 
 
-def start_peaks(model: ModelPatcher) -> list[torch.device]:
+def start_peaks(devices: Iterable[torch.device]) -> list[torch.device]:
     """Count the peak of memory from here; returns the devices that have memory of their own."""
-    devices = dict.fromkeys(part.load_device for part in parts_of(model))
-    counted = [device for device in devices if device.type == "cuda"]
+    counted = [device for device in dict.fromkeys(devices) if device.type == "cuda"]
     for device in counted:
         torch.cuda.reset_peak_memory_stats(device)
     return counted

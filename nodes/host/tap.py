@@ -31,7 +31,7 @@ from .compiled import Graphs
 from .display import Display
 from .expected.outlook import Wired, at_start, before
 from .expected.taking import Taking, taker_of
-from .facts import Facts, facts_of, failure_of, peaks, start_peaks, unseen
+from .facts import Facts, facts_of, failure_of, parts_of, peaks, start_peaks, unseen
 from .files import waiting_prefixes, write_unfinished
 from .override import KEY, SLOT, Override, ahead
 from .past import names
@@ -87,6 +87,8 @@ class Tap:
         self._strangers: list[str] = []
         self._upstream: tuple[Tap, ...] = ()
         self._model: ModelPatcher | None = None
+        self._running = False
+        self._counted: list[torch.device] = []
 
     def __deepcopy__(self, memo: dict) -> Tap:
         return self  # other packs copy model options deeply, wrappers included
@@ -99,15 +101,19 @@ class Tap:
             options[SLOT] = self.override
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self.outer_sample)
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, self.apply_model)
+        self.attach(model)
+        self._facts = dataclasses.replace(
+            self._described(model), outlook=before(model, self._wired, self._taking.look(model))
+        )
+        self.display.show()
+
+    def attach(self, model: ModelPatcher) -> None:
+        """Become the last tap of this model."""
         self._upstream = taps(model)
         if self._upstream:  # the first tap times the calls for all
             self.recorder.stopwatch = self._upstream[0].recorder.stopwatch
         model.set_attachments(KEY, (*self._upstream, self))
         self._living.add(self)
-        self._facts = dataclasses.replace(
-            self._described(model), outlook=before(model, self._wired, self._taking.look(model))
-        )
-        self.display.show()
 
     @property
     def wish(self) -> str:
@@ -115,7 +121,7 @@ class Tap:
 
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
         """Bracket one sampler run; what was recorded stays when it is interrupted or fails."""
-        counted = self._begin(executor.class_obj, sigmas.tolist(), tuple(noise.shape))
+        self._begin(executor.class_obj, sigmas.tolist(), tuple(noise.shape))
         args, kwargs = self._sampler.heard(args, kwargs)
         state = "failed"
         try:
@@ -130,44 +136,50 @@ class Tap:
             self._facts = dataclasses.replace(self._facts, failure=failure_of(error))
             raise
         finally:
-            run = self.recorder.runs[-1]
-            run.peaks = peaks(counted)
-            self.recorder.end(run, state)
-            run.measuring = self._taking.measuring
-            self._facts = dataclasses.replace(self._facts, date=_now())
-            if self._capture:
-                self._capture.end()
-            self._end_forward(wait=True)
-            self._finish(state)
+            self._stop(state)
             self._model = self._places = None
             self._sampler.over()
 
-    def _begin(self, guider, sigmas: list[float], shape: tuple[int, ...]) -> list[torch.device]:
-        """Start a run; return the devices whose memory is counted."""
+    def _begin(self, guider, sigmas: list[float], shape: tuple[int, ...]) -> None:
         model: ModelPatcher = guider.model_patcher
-        steps = max(len(sigmas) - 1, 0)
-        context = get_executing_context()
-        job = context and context.prompt_id
-        self._keep_warnings(job)
         self._sampler, self._model = Sampler(guider, sigmas), model
         self._places, self._sought = Places(model), {}
         self._watch.previous = None
-        self._watch.dispatcher.reset(steps)
-        if self.dispatcher:
-            self.dispatcher.reset(steps)
         outlook = at_start(model, shape, self._taking.look(model))
         self._facts = dataclasses.replace(self._described(model), outlook=outlook)
-        self._strangers = replacements()
         self._graphs.begin(model)
         if self.override:
             self.override.numbers = not self._graphs.by_block
+        self._start(max(len(sigmas) - 1, 0), [part.load_device for part in parts_of(model)])
+
+    def _start(self, steps: int, devices: list[torch.device]) -> None:
+        context = get_executing_context()
+        job = context and context.prompt_id
+        self._keep_warnings(job)
+        self._watch.dispatcher.reset(steps)
+        if self.dispatcher:
+            self.dispatcher.reset(steps)
+        self._strangers = replacements()
+        self._running = True
         self.recorder.begin(job, steps)
         if self._capture:
             self._capture.begin(self.recorder.job, self._facts.model["class"])
             self._capture.listener = self.display.show
         self.remains.begin()
         self.display.show()
-        return start_peaks(model)
+        self._counted = start_peaks(devices)
+
+    def _stop(self, state: str) -> None:
+        run = self.recorder.runs[-1]
+        run.peaks = peaks(self._counted)
+        self.recorder.end(run, state)
+        run.measuring = self._taking.measuring
+        self._facts = dataclasses.replace(self._facts, date=_now())
+        if self._capture:
+            self._capture.end()
+        self._end_forward(wait=True)
+        self._finish(state)
+        self._running = False
 
     def _sites(self) -> list[Site]:
         """Once a run, by the first tap; hooks on a compiled module would break its graph."""
@@ -248,7 +260,7 @@ class Tap:
             self.dispatcher.end_forward(wait)
 
     def _tick(self) -> None:
-        if self._model is not None:
+        if self._running:
             self.display.tick()
 
     def _finish(self, state: str) -> None:
@@ -256,7 +268,7 @@ class Tap:
         self.display.show()
         try:
             log.info("node %s: %s", self.node, self.text())
-            if state != "finished" and taps(self._model)[0] is self:
+            if state != "finished" and not self._upstream:
                 job = self.recorder.job
                 for tap in [tap for tap in self._living if tap.recorder.job == job]:
                     snapshot = tap.recorder.snapshot()

@@ -21,7 +21,7 @@ export function reportsOf(node) {
       for (const id of output.links ?? []) {
         const link = each.graph?.getLink?.(id) ?? each.graph?.links?.get?.(id);
         const next = link && each.graph.getNodeById(link.target_id);
-        if (next && next.inputs?.[link.target_slot]?.type === "MODEL") reached.add(next);
+        if (next && next.inputs?.[link.target_slot]?.type?.match(/^MODEL$|WANVIDEOMODEL/)) reached.add(next);
       }
     }
   }

@@ -10,7 +10,7 @@ import { word } from "../report/words.js";
 import { carries, filesOf, upstream } from "../trace.js";
 import { INPUT_NODE, OUTPUT_NODE } from "../workflow.js";
 
-const BACKEND = "WanAttnBackend";
+const BACKENDS = ["WanAttnBackend", "WanAttnWrapperBackend"];
 const TEXT_KEYS = 512;
 const IMAGE_KEYS = 257;
 const HALF = 2; // bytes
@@ -26,7 +26,7 @@ const ELSEWHERE = / does not exist on (\w+)$/;
 /** What a node will do, before anything ran. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node
  * @param {Possible} possible @returns {Idle} */
 export function idleOf(graphs, id, node, possible) {
-  if (node.type === BACKEND) return { plan: backendPlan(graphs.get(id), node, possible), lines: menuLines(possible), needs: needsOf(possible), forecast: [] };
+  if (BACKENDS.includes(node.type)) return { plan: backendPlan(graphs.get(id), node, possible), lines: menuLines(possible), needs: needsOf(possible), forecast: [] };
   const watching = word("Will record every attention call of this model: what was asked, what ran, how that is known and how long it took.");
   const sampled = samplerAfter(graphs, id, node);
   if (!sampled) return { plan: `${watching} ${word("Wire its output to a sampler.")}`, lines: [], forecast: [] };
@@ -107,7 +107,7 @@ export function forecastOf(graphs, id, sampler, input, possible) {
   if (!variant || !size) return [];
   const { heads, pixels } = variant;
   const tokens = (Math.floor((size.length - 1) / 4) + 1) * Math.ceil(size.height / pixels) * Math.ceil(size.width / pixels);
-  const wish = way.find(({ node }) => node.type === BACKEND)?.node.widgets_values?.[0];
+  const wish = way.find(({ node }) => BACKENDS.includes(node.type))?.node.widgets_values?.[0];
   const known = wish in possible.here ? { active: wish } : {};
   const keys = /** @type {[string, number][]} */ ([["self", tokens], ["text", TEXT_KEYS], ...(WITH_IMAGE.test(file) ? [["image", IMAGE_KEYS]] : [])]);
   return keys.map(([role, kv_len]) => ({ role, heads, q_len: tokens, kv_len, math_gib: (heads * tokens * kv_len * HALF) / 2 ** 30, ...known }));

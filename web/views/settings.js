@@ -34,6 +34,7 @@ export function applyDefaults(node, setting) {
   /** @type {Record<string, [string, any]>} */
   const defaults = {
     WanAttnDiagnostics: ["evidence", setting(EVIDENCE)],
+    WanAttnWrapperDiagnostics: ["evidence", setting(EVIDENCE)],
     WanAttnReport: ["filename_prefix", setting(FOLDER) && `${setting(FOLDER)}/report`],
   };
   const [name, value] = defaults[node.comfyClass] ?? [];

@@ -7,6 +7,7 @@ from comfy.ldm.wan.model import WanModel
 
 from ....attention.call import Call
 from ....attention.wan import VARIANTS, Variant
+from ..facts import is_wan
 
 IMAGE_TOKENS = 257
 FRAMES = 4  # that become one of the latent, after the first
@@ -15,7 +16,7 @@ FRAMES = 4  # that become one of the latent, after the first
 def variant_of(model) -> Variant:
     """The sizes of this very model; one of Wan 2.2's own goes by its name."""
     denoiser, kind = model.model.diffusion_model, type(model.model).__name__
-    if not isinstance(denoiser, WanModel):
+    if not is_wan(denoiser):
         raise ValueError(
             f"Attention Benchmark knows the shapes of Wan models only, and this one is {kind}. "
             "Attention Diagnostics shows the time of each call of any model."
@@ -35,7 +36,10 @@ def pixels_of(latent_format) -> int:
 
 def dtype_of(model) -> torch.dtype:
     """In which the model computes attention, whatever its weights are stored in."""
-    dtype = model.get_model_object("manual_cast_dtype") or model.model.get_dtype()
+    if isinstance(pipeline := getattr(model.model, "pipeline", None), dict):  # WanVideoWrapper's
+        dtype = pipeline.get("base_dtype") or pipeline.get("dtype")
+    else:
+        dtype = model.get_model_object("manual_cast_dtype") or model.model.get_dtype()
     return dtype if dtype in (torch.float16, torch.bfloat16, torch.float32) else torch.bfloat16
 
 

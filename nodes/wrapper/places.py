@@ -1,0 +1,59 @@
+"""Where in a model of WanVideoWrapper a call is made, by the module whose method makes it."""
+
+from __future__ import annotations
+
+import torch
+
+from ...attention.run.follow import running
+from ...attention.run.forward import Forward
+from ...attention.run.site import CROSS
+from ..host.roles import BLOCK, role_of
+
+COMPILED = "_orig_mod."
+
+
+class Places:
+    def __init__(self, transformer: torch.nn.Module) -> None:
+        self._modules = {id(m): name for name, m in transformer.named_modules() if name}
+        self._roles: dict[str, str] = {}
+        self._modes: dict[str, str] = {}
+        self._transformer = transformer
+
+    def of(
+        self, forward: Forward, q_len: int, kv_len: int, other: str
+    ) -> tuple[str, int | None, str]:
+        """Role, block and module of the call that this thread is about to make.
+
+        `other` is the role of a context that is neither text nor image.
+        """
+        name = running(self._modules)
+        found = BLOCK.search(name)
+        block = int(found[1]) if found else None
+        role = self._role(name)
+        if role in ("", CROSS, "vace text"):
+            role = self._by_length(forward, q_len, kv_len, role, other)
+        return role, block, name
+
+    def mode(self, name: str) -> str:
+        """The mode that the module was loaded with."""
+        if name not in self._modes:
+            module = self._transformer.get_submodule(name)
+            self._modes[name] = str(getattr(module, "attention_mode", ""))
+        return self._modes[name]
+
+    def _role(self, name: str) -> str:
+        """Empty where the module is a whole block or none, which tells nothing but whose it is."""
+        if name not in self._roles:
+            plain = name.replace(COMPILED, "").removesuffix("._orig_mod")
+            whole = not plain or plain.rpartition(".")[2].isdigit()
+            vace = "vace text" if plain.startswith("vace_blocks.") else ""
+            module = self._transformer.get_submodule(name)
+            self._roles[name] = vace if whole else role_of(plain, module)
+        return self._roles[name]
+
+    def _by_length(self, forward: Forward, q_len: int, kv_len: int, role: str, other: str) -> str:
+        if role != CROSS and q_len == kv_len and kv_len != forward.text_len:
+            return f"{role.removesuffix('text')}self" if role else "self"
+        if kv_len == forward.text_len or role == "vace text":
+            return role if role == "vace text" else "text"
+        return "image" if kv_len == forward.image_len else other

@@ -1,0 +1,136 @@
+"""One run of one of the wrapper's samplers on a watched model, from its first forward until it lets go of the model."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from types import FrameType
+
+import torch
+from comfy.model_management import InterruptProcessingException
+
+from ...attention.run.follow import entered, local
+from ...attention.run.operator import serving
+from .calls import account_of
+from .places import Places
+from .tap import WrapperTap
+from .within import Within
+
+LEVELS = "timesteps"  # what every sampler of the wrapper names those that it goes along
+MOST_FRAMES = 50
+
+
+class Session:
+    """Made for a sampler when it asks for the model; it counts once the model is called."""
+
+    def __init__(self, taps: Sequence[WrapperTap]) -> None:
+        self._taps = taps
+        self._steps = 0
+        self._last: int | None = None
+        self._places: Places | None = None
+        self._over = False
+
+    def call(self, real: torch.nn.Module, args: tuple, kwargs: dict) -> object:
+        """A forward of the wrapper's transformer."""
+        if self._places is None or self._over:
+            self._begin(real)
+        forward = self._forward(real, args, kwargs)
+        try:
+            with self._reaching(real, forward):
+                return real(*args, **kwargs)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            for tap in self._taps:
+                tap.forwarded()
+
+    def end(self, state: str = "") -> None:
+        """Where no error tells it, a run that did not come to its last step was interrupted between two of them."""
+        if self._places is None or self._over:
+            return
+        self._over = True
+        early = self._last is not None and self._last + 1 < self._steps
+        for tap in reversed(self._taps):
+            tap.ended(self, state or ("interrupted" if early else "finished"))
+
+    def _begin(self, real: torch.nn.Module) -> None:
+        self._over = False
+        self._places = Places(real)
+        self._steps, self._last = _steps(sys._getframe(1)), None
+        compiled = any("_orig_mod" in name for name, _ in real.named_modules())
+        for tap in self._taps:
+            tap.began(self, self._steps, _device(real), compiled)
+
+    def _forward(self, real: torch.nn.Module, args: tuple, kwargs: dict) -> Within:
+        forward = Within(step=kwargs.get("current_step"), cond=_cond(args, kwargs))
+        self._last = forward.step
+        image = kwargs.get("clip_fea")
+        forward.text_len = getattr(real, "text_len", None)
+        forward.image_len = image.shape[-2] if torch.is_tensor(image) else None
+        forward.places, forward.other = self._places, _other(kwargs)
+        takers = [tap for tap in self._taps if tap.wish]
+        for tap in self._taps:
+            tap.joined(forward, bool(takers) and tap is not takers[-1])
+        forward.chooses = bool(takers)
+        forward.taker = takers[-1].taker if takers else self._taps[-1].taker
+        return forward
+
+    @contextmanager
+    def _reaching(self, real: torch.nn.Module, forward: Within) -> Iterator[None]:
+        account = account_of(type(real).__module__)
+        names = account.taking if forward.chooses else account.watching
+        served = serving(forward.serve) if forward.chooses else nullcontext()
+        with names.led(), entered(forward), served:
+            yield
+
+    def _fail(self, error: BaseException) -> None:
+        interrupted = isinstance(error, InterruptProcessingException)
+        if isinstance(error, Exception) and not interrupted:
+            for tap in self._taps:
+                tap.failed(error)
+        self.end("interrupted" if interrupted else "failed")
+
+
+def opened(taps: Sequence[WrapperTap]):
+    """A function for a view that a sampler gets: whoever drops the view ends the session."""
+
+    def open_view(view: object):
+        session = Session(taps)
+        weakref.finalize(view, session.end).atexit = False
+        return session.call
+
+    return open_view
+
+
+def _steps(frame: FrameType | None) -> int:
+    """Of the sampler further up, 0 where it does not show."""
+    for _ in range(MOST_FRAMES):
+        if frame is None:
+            return 0
+        code = frame.f_code
+        if LEVELS in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):
+            found = local(frame, LEVELS)
+            if isinstance(found, torch.Tensor | list | tuple):
+                return len(found)
+        frame = frame.f_back
+    return 0
+
+
+def _cond(args: tuple, kwargs: dict) -> str:
+    latents = kwargs.get("x", args[0] if args else ())
+    if len(latents) > 1:  # a batch of both
+        return "positive+negative"
+    return "negative" if kwargs.get("is_uncond") else "positive"
+
+
+def _other(kwargs: dict) -> str:
+    if kwargs.get("audio_proj") is not None:
+        return "audio"
+    return "face" if kwargs.get("fantasy_portrait_input") is not None else "other"
+
+
+def _device(real: torch.nn.Module) -> torch.device:
+    return torch.device(getattr(real, "main_device", "cpu"))

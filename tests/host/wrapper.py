@@ -1,0 +1,178 @@
+"""WanVideoWrapper as it is, with a tiny model of its own class: loaded by its loader and sampled by its sampler, on the CPU."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from unittest.mock import patch
+
+import torch
+from safetensors.torch import save_file
+from wanattn.tests.host import packs
+from wanattn.tests.host.counting import Counting, _Below
+
+NAME = "ComfyUI-WanVideoWrapper"
+TINY = {"dim": 288, "ffn_dim": 96, "in_dim": 16, "out_dim": 16, "num_heads": 12, "num_layers": 30}
+BLOCKS, CALLS = 30, 60  # the loader knows no smaller model; calls of one forward
+STEPS = 2
+FILE = "wanattn_tiny.safetensors"
+
+
+class Flash(ModuleType):
+    """Stands for the package flash_attn, which needs a GPU: exact attention, told to whoever counts."""
+
+    __version__ = "2.8.3"
+    counting: Counting | None = None
+
+    def flash_attn_varlen_func(self, q, k, v, max_seqlen_q, max_seqlen_k, **named):
+        if self.counting is not None:
+            self.counting.add("flash_attn_2", max_seqlen_q, max_seqlen_k)
+        q, k, v = (x.transpose(0, 1).float() for x in (q, k, v))  # H N D
+        weights = (q @ k.transpose(1, 2) / q.shape[-1] ** 0.5).softmax(-1)
+        return (weights @ v).transpose(0, 1).to(torch.bfloat16)
+
+
+FLASH = Flash("flash_attn")
+FLASH.__spec__ = ModuleSpec("flash_attn", None)  # others ask whether it is there
+
+
+def loaded() -> ModuleType:
+    """The pack; skips the test where it is not there or does not import."""
+    ours = sys.modules.setdefault("flash_attn", FLASH) is FLASH
+    try:
+        return packs.load(NAME)
+    finally:
+        if ours:
+            del sys.modules["flash_attn"]
+
+
+def part(pack: ModuleType, name: str) -> ModuleType:
+    return sys.modules[f"{pack.__name__}.{name}"]
+
+
+def loading(pack: ModuleType) -> ModuleType:
+    """Where its nodes are: one file in older versions, several in newer ones."""
+    found = sys.modules.get(f"{pack.__name__}.nodes_model_loading")
+    return found or part(pack, "nodes")
+
+
+def modern(pack: ModuleType) -> bool:
+    return f"{pack.__name__}.nodes_sampler" in sys.modules
+
+
+def save_tiny(pack: ModuleType, folder: Path, extra: dict | None = None) -> Path:
+    kind = part(pack, "wanvideo.modules.model").WanModel
+    known = {"model_type": "t2v", "text_len": 512, **TINY, **TINY_NEW, **(extra or {})}
+    accepted = inspect.signature(kind.__init__).parameters
+    torch.manual_seed(1)
+    model = kind(**{name: value for name, value in known.items() if name in accepted})
+    weights = {n: _random(n, w) for n, w in model.state_dict().items()}
+    path = folder / FILE
+    save_file(weights, path)
+    return path
+
+
+def _random(name: str, like: torch.Tensor) -> torch.Tensor:
+    shape = list(like.shape)
+    if name.endswith(("cross_attn.k.weight", "cross_attn.v.weight")):
+        shape[1] = TINY[
+            "dim"
+        ]  # newer versions build it with another size and take that of the file
+    centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+    return (torch.randn(shape) * 0.05 + centre).to(torch.bfloat16)
+
+
+TINY_NEW = {"in_features": TINY["dim"], "out_features": TINY["dim"], "ffn2_dim": TINY["ffn_dim"]}
+
+
+def load(pack: ModuleType, path: Path, mode: str = "sdpa", **more):
+    """A WANVIDEOMODEL, by the pack's own loader."""
+    import folder_paths
+
+    module = loading(pack)
+    if mode not in modes(pack):
+        raise LookupError(mode)
+    given = {"model": path.name, "base_precision": "bf16", "load_device": "main_device"}
+    given |= {"quantization": "disabled", "attention_mode": mode, **more}
+    with patch.object(folder_paths, "get_full_path_or_raise", lambda kind, name: str(path)):
+        return module.WanVideoModelLoader().loadmodel(**given)[0]
+
+
+def modes(pack: ModuleType) -> list[str]:
+    known = getattr(loading(pack), "attention_modes", None)
+    return known or ["sdpa", "flash_attn_2", "flash_attn_3", "sageattn"]
+
+
+def sample(pack: ModuleType, model, steps: int = STEPS, cfg: float = 2.0, prompt="prompt", **more):
+    """The latent after sampling, by the pack's own sampler."""
+    from comfy_execution.utils import CurrentNodeContext
+
+    nodes = pack.NODE_CLASS_MAPPINGS
+    embeds = nodes["WanVideoEmptyEmbeds"]().process(num_frames=5, width=64, height=64)[0]
+    embeds = more.pop("image_embeds", embeds)
+    given = {"model": model, "image_embeds": embeds, "text_embeds": texts(), "shift": 5.0}
+    given |= {"steps": steps, "cfg": cfg, "seed": 3, "scheduler": "euler", "riflex_freq_index": 0}
+    with CurrentNodeContext(prompt, "sampler", 0), torch.inference_mode(), _on_the_cpu():
+        return nodes["WanVideoSampler"]().process(**given, **more)[0]["samples"]
+
+
+def texts() -> dict[str, list[torch.Tensor]]:
+    generator = torch.Generator().manual_seed(7)
+    positive, negative = (torch.randn(20, 4096, generator=generator) for _ in range(2))
+    return {"prompt_embeds": [positive], "negative_prompt_embeds": [negative]}
+
+
+@contextmanager
+def _on_the_cpu() -> Iterator[None]:
+    """What the wrapper asks of CUDA without asking whether it is there."""
+    import comfy.model_management as mm
+
+    with ExitStack() as stack:
+        plain = torch.autocast
+
+        def autocast(device_type="cpu", dtype=None, enabled=True, **more):
+            return plain("cpu", dtype=torch.bfloat16, enabled=enabled, **more)
+
+        stack.enter_context(patch.object(mm, "get_autocast_device", lambda device: "cpu"))
+        stack.enter_context(patch.object(torch, "autocast", autocast))
+        for name in ("reset_peak_memory_stats", "max_memory_allocated", "max_memory_reserved"):
+            stack.enter_context(patch.object(torch.cuda, name, lambda *given: 0))
+        yield
+
+
+class WrapperCounting(Counting):
+    """Steps are told by the timesteps that the transformer is given, conditionings by its text."""
+
+    def __init__(self, model, known: dict[str, torch.Tensor] | None = None) -> None:
+        super().__init__(model)
+        self._transformer = model.model.get_submodule("diffusion_model")
+        self._texts = known or {}
+        self._times: list[float] = []
+
+    def __enter__(self) -> WrapperCounting:
+        self._hook = self._transformer.register_forward_pre_hook(self._began, with_kwargs=True)
+        self._below = _Below(self)
+        self._below.__enter__()
+        FLASH.counting = self
+        return self
+
+    def __exit__(self, *error) -> None:
+        FLASH.counting = None
+        self._below.__exit__(*error)
+        self._hook.remove()
+
+    def _began(self, module, args, kwargs) -> None:
+        time = float(torch.as_tensor(kwargs["t"][0]).flatten()[0])
+        if time not in self._times:
+            self._times.append(time)
+        self._step = self._times.index(time)
+        context = kwargs["context"]
+        given = texts()
+        same = torch.equal(context[0].float().cpu(), given["prompt_embeds"][0])
+        self.forwards.append(("positive" if same else "negative",))
+        self.steps.append(self._step)
