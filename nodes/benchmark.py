@@ -15,8 +15,8 @@ from ..bench.results import chart, table
 from ..bench.results.payload import Kept, payload
 from ..bench.results.row import Results
 from .found import found_by
-from .host.display import Display
 from .host.measuring import BASELINE, Wish, environment_of, measure
+from .host.report.display import Display
 from .wrapper.installed import any_model
 
 EVENT = "wanattn.bench"

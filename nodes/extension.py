@@ -7,7 +7,8 @@ from comfy_api.v0_0_2 import ComfyExtension, io
 from .backend import WanAttnBackend
 from .benchmark import WanAttnBenchmark
 from .diagnostics import WanAttnDiagnostics
-from .host import functions, remains
+from .host import functions
+from .host.report import remains
 from .raylight.backend import WanAttnRayBackend
 from .raylight.present import raylight_is_here
 from .raylight.report import WanAttnRayReport

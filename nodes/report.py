@@ -11,9 +11,9 @@ from ..attention.report.bounds import bounded
 from ..attention.report.picture import draw, write_out
 from ..attention.report.text import text_of
 from .found import found_by
-from .host.files import DEFAULT_PREFIX, written
 from .host.override import KEY
-from .host.payload import build, provenance
+from .host.report.files import DEFAULT_PREFIX, written
+from .host.report.payload import build, provenance
 from .host.tap import Tap, taps
 from .wrapper.installed import any_model
 

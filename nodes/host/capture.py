@@ -17,7 +17,7 @@ from ...attention import disk
 from ...attention.choose.rules import Span, parse_ranges
 from ...attention.record.capture import save, size_of
 from ...attention.run.forward import Seen
-from .facts import environment
+from .report.facts import environment
 
 FOLDER = "wanattn"
 GIB = 2**30

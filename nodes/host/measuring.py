@@ -23,8 +23,8 @@ from ...bench.results.payload import Kept
 from ...bench.results.row import Results
 from . import functions
 from .expected.sizes import dtype_of, variant_of
-from .facts import environment
 from .patch import timings_of
+from .report.facts import environment
 
 BASELINE = "host"
 SPARE = 2**30  # bytes, for the matrices that the card's rate is measured with

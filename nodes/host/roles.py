@@ -13,8 +13,8 @@ from comfy.ldm.wan.model import WanModel
 from ...attention.record.name import owner_of
 from ...attention.run.follow import calling, running
 from ...attention.run.site import CROSS, Site
-from .facts import parts_of
 from .override import HOME
+from .report.facts import parts_of
 
 # By a word in a module's place or class; what a video is made to follow stands before the rest.
 SPECIAL = {

@@ -28,15 +28,15 @@ from ...attention.run.forward import Forward
 from ...attention.run.site import Site
 from .capture import Capture
 from .compiled import Graphs
-from .display import Display
 from .expected.outlook import Wired, at_start, before
 from .expected.taking import Taking, taker_of
-from .facts import Facts, facts_of, failure_of, parts_of, peaks, start_peaks, unseen
-from .files import waiting_prefixes, write_unfinished
 from .override import KEY, SLOT, Override, ahead
 from .past import names
-from .payload import build
-from .remains import Remains
+from .report.display import Display
+from .report.facts import Facts, facts_of, failure_of, parts_of, peaks, start_peaks, unseen
+from .report.files import waiting_prefixes, write_unfinished
+from .report.payload import build
+from .report.remains import Remains
 from .roles import Places, sites_of
 from .sampler import GUESSED, Sampler
 

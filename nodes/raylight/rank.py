@@ -28,7 +28,7 @@ from ...version import __version__
 from ..host import functions
 from ..host.override import KEY, SLOT
 from ..host.patch import block_count
-from ..host.payload import build
+from ..host.report.payload import build
 from ..host.tap import Tap, taps
 from .sequence import Sequence
 from .shared import SharedTimings, board

@@ -9,9 +9,9 @@ from comfy_api.v0_0_2 import io
 from ...attention.report.ranks import Part, csv_of_ranks, merged
 from ...attention.report.text import text_of
 from ..found import found_by
-from ..host.files import DEFAULT_PREFIX, written
 from ..host.override import KEY
-from ..host.payload import provenance
+from ..host.report.files import DEFAULT_PREFIX, written
+from ..host.report.payload import provenance
 from ..report import kept, picture
 from .actors import Session, session_of
 from .backend import Actors

@@ -11,7 +11,7 @@ from ...attention.choose.policy import Policy
 from ...attention.choose.rules import Rule
 from ...attention.run.dispatch import Dispatcher
 from ..host.capture import Capture
-from ..host.facts import is_wan
+from ..host.expected.sizes import is_wan
 from ..host.patch import block_count, timings_of
 from ..host.tap import taps
 from .session import opened

@@ -9,7 +9,7 @@ import torch
 
 from ...attention.run.dispatch import Dispatcher
 from ...attention.run.forward import Forward
-from ..host.facts import Facts, failure_of, unseen
+from ..host.report.facts import Facts, failure_of, unseen
 from ..host.tap import Tap
 
 LATER = "another Attention Backend after this one decides"

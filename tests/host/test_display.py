@@ -26,7 +26,7 @@ def sent(comfy, monkeypatch):
 
 @pytest.fixture
 def clock(comfy, monkeypatch):
-    from wanattn.nodes.host import display
+    from wanattn.nodes.host.report import display
 
     now = [1000.0]
     monkeypatch.setattr(display.time, "perf_counter", lambda: now[0])
@@ -34,7 +34,7 @@ def clock(comfy, monkeypatch):
 
 
 def test_a_node_is_shown_at_most_five_times_a_second(sent, clock):
-    from wanattn.nodes.host.display import Display
+    from wanattn.nodes.host.report.display import Display
 
     display = Display("7", "event", lambda: ({"calls": 1}, ""))
     for _ in range(1000):
@@ -45,7 +45,7 @@ def test_a_node_is_shown_at_most_five_times_a_second(sent, clock):
 
 
 def test_showing_takes_at_most_a_hundredth_of_the_time(sent, clock):
-    from wanattn.nodes.host.display import Display
+    from wanattn.nodes.host.report.display import Display
 
     def slow():
         clock[0] += 0.05
@@ -60,7 +60,7 @@ def test_showing_takes_at_most_a_hundredth_of_the_time(sent, clock):
 
 
 def test_text_comes_without_what_the_page_takes_for_a_tag(sent):
-    from wanattn.nodes.host.display import Display
+    from wanattn.nodes.host.report.display import Display
 
     Display("7", "event", lambda: ({}, "<b>")).show()
 

@@ -88,7 +88,7 @@ def expert(model, node: str, steps: int, first: int, last: int, latent):
     import comfy.sample
     from wanattn.attention.choose.policy import Policy
     from wanattn.nodes.host.patch import patch, watch
-    from wanattn.nodes.host.payload import build
+    from wanattn.nodes.host.report.payload import build
     from wanattn.nodes.report import chosen_tap
 
     patched = watch(patch(model, Policy("auto"), f"{node}0"), node)

@@ -7,10 +7,17 @@ from comfy.ldm.wan.model import WanModel
 
 from ....attention.call import Call
 from ....attention.wan import VARIANTS, Variant
-from ..facts import is_wan
 
 IMAGE_TOKENS = 257
+WRAPPED = ".wanvideo.modules.model"
 FRAMES = 4  # that become one of the latent, after the first
+
+
+def is_wan(denoiser: object) -> bool:
+    """The host's own Wan, or that of WanVideoWrapper, whose module has the path of its folder before these words."""
+    kind = type(denoiser)
+    wrapped = kind.__module__.endswith(WRAPPED) and kind.__name__ == "WanModel"
+    return wrapped or isinstance(denoiser, WanModel)
 
 
 def variant_of(model) -> Variant:

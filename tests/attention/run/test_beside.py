@@ -12,6 +12,7 @@ from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.report.gain import gain_of
 from wanattn.attention.run.dispatch import Dispatcher
 from wanattn.attention.run.forward import Forward, Place
+from wanattn.attention.run.given import Split
 
 
 class Interrupted(Exception):
@@ -30,7 +31,7 @@ def tensors(tokens=16) -> Inputs:
 def attend(dispatcher: Dispatcher, recorder: Recorder, inputs: Inputs, times=1) -> torch.Tensor:
     forward = Forward(recorders=[recorder])
     for _ in range(times):
-        result = dispatcher.run(inputs, Place("self", 0), forward, functools.partial(int))
+        result = dispatcher.run(Split(inputs, functools.partial(int)), Place("self", 0), forward)
     return result
 
 

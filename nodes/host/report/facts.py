@@ -10,16 +10,14 @@ import comfy.ldm.modules.attention as host_attention
 import comfy.model_management
 import comfyui_version
 import torch
-from comfy.ldm.wan.model import WanModel
 from comfy.model_patcher import ModelPatcher
 
-from ...attention.environment import probe
-from ...attention.failure import words
-from ...attention.record.name import name_of
-from ...version import __version__
-from .expected.outlook import Outlook
-
-WRAPPED = ".wanvideo.modules.model"
+from ....attention.environment import probe
+from ....attention.failure import words
+from ....attention.record.name import name_of
+from ....version import __version__
+from ..expected.outlook import Outlook
+from ..expected.sizes import is_wan
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +76,6 @@ def _named(config: object) -> str:
 def facts_of(model) -> dict:
     wan = is_wan(model.model.diffusion_model)
     return {"class": type(model.model).__name__, "wan": wan}
-
-
-def is_wan(denoiser: object) -> bool:
-    """The host's own Wan, or that of WanVideoWrapper, whose module has the path of its folder before these words."""
-    kind = type(denoiser)
-    wrapped = kind.__module__.endswith(WRAPPED) and kind.__name__ == "WanModel"
-    return wrapped or isinstance(denoiser, WanModel)
 
 
 def environment() -> dict:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...attention.record.recorder import Snapshot
-from ...attention.report.payload import payload_of
+from ....attention.record.recorder import Snapshot
+from ....attention.report.payload import payload_of
 from .facts import Facts, environment
 
 GUESS = "not a Wan model: roles are guesses from the shapes"

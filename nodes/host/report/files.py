@@ -12,10 +12,10 @@ from pathlib import Path
 import folder_paths
 from server import PromptServer
 
-from ...attention import disk
-from ...attention.record.recorder import Snapshot
-from ...attention.report import html
-from ...attention.report.text import csv_of
+from ....attention import disk
+from ....attention.record.recorder import Snapshot
+from ....attention.report import html
+from ....attention.report.text import csv_of
 from .facts import Facts
 from .payload import build
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import folder_paths
 import psutil
 
-from ...attention import disk
+from ....attention import disk
 from .files import DEFAULT_PREFIX, brief, waiting_prefixes, write
 
 START = ".running_"  # of the name of such a file
