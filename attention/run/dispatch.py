@@ -17,7 +17,7 @@ from ..choose.measure.measurements import Measurements
 from ..choose.measure.timings import Timings
 from ..choose.plan import Plan, Plans, capturing
 from ..choose.policy import HOST, NoBackend, Policy, Rejection
-from ..choose.rules import Rule, Rulings, check
+from ..choose.rules import Rule, Rulings, check, few
 from ..environment import Environment, probe
 from ..record import evidence
 from ..record.name import name_of
@@ -105,6 +105,7 @@ class Dispatcher:
         passing: tuple[type[BaseException], ...] = (),
         default: Backend | None = None,
     ) -> None:
+        few(rules)
         check(rules, "block", blocks, "this model")
         self.policy = policy
         self.rules = tuple(rules)
