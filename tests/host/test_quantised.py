@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from wanattn.tests.host import packs
@@ -16,21 +18,25 @@ def fp8(comfy, tmp_path_factory):
     from wanattn.tests.host import tiny
 
     path = tiny.save_wan_fp8(tmp_path_factory.mktemp("fp8"), "t2v")
-    return comfy.sd.load_diffusion_model(str(path))
+    with torch.inference_mode():  # as the host's executor
+        return comfy.sd.load_diffusion_model(str(path))
 
 
 @pytest.fixture(scope="module")
 def gguf(comfy, tmp_path_factory):
     """Loaded by the pack's own node."""
-    pytest.importorskip("gguf", reason="gguf not installed")
     import folder_paths
     from wanattn.tests.host import tiny
 
     pack = packs.load("ComfyUI-GGUF")
+    sys.path.append(str(packs.folder() / ".site"))
+    pytest.importorskip("gguf", reason="gguf not installed")
     folder = tmp_path_factory.mktemp("gguf")
     path = tiny.save_wan_gguf(folder, "t2v")
     folder_paths.add_model_folder_path("unet_gguf", str(folder))
-    return packs.node(pack, "UnetLoaderGGUF")().load_unet(path.name)[0]
+    with torch.inference_mode():
+        yield packs.node(pack, "UnetLoaderGGUF")(unet_name=path.name)[0]
+    sys.path.remove(str(packs.folder() / ".site"))
 
 
 @pytest.fixture
@@ -40,6 +46,7 @@ def quantised(request):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("quantised", ["fp8", "gguf"], indirect=True)
+@torch.inference_mode()
 def test_attention_of_quantised_weights_is_that_of_any_other(workbench, quantised, backend):
     """The layers give what they compute in, and never eight bits: every kernel gets it, or says why not."""
     patched = workbench.backend(quantised, backend)
