@@ -12,8 +12,15 @@ MEMORY = ("out of memory", "ALLOC_FAILED")
 
 def words(error: BaseException) -> str:
     """`OutOfMemoryError: CUDA out of memory.`"""
-    line = str(error).strip().partition("\n")[0]
+    line = _text(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception of a broken package may fail at that, too
+        return ""
 
 
 def release(error: BaseException) -> None:
@@ -32,4 +39,4 @@ def release(error: BaseException) -> None:
 
 
 def _is_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(part in str(error) for part in MEMORY)
+    return isinstance(error, torch.OutOfMemoryError) or any(part in _text(error) for part in MEMORY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 
 from ..attention.choose.policy import wishes
-from ..attention.choose.rules import RULE_ROLES, Rule, parse_ranges
+from ..attention.choose.rules import RULE_ROLES, Rule, few, parse_ranges
 from .found import found_by
 
 Rules = io.Custom("WANATTN_RULES")  # a tuple of Rule, the first asked last
@@ -77,4 +77,5 @@ def rules_of(given: object) -> tuple[Rule, ...]:
         raise ValueError(
             f"rules is {type(given).__name__}, needs the output of Attention Backend Rule"
         )
+    few(rules)
     return tuple(rules)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise, product
+from itertools import chain, pairwise
 
 from ..call import ROLES
 
+MOST_RULES = 64  # of one model
+MOST_RANGES = 1_000  # of one rule
+MOST_TEXT = 16_000  # letters of the ranges of one rule
 MOST_LETTERS = 60  # of a list of ranges in a sentence
 RULE_ROLES = ("any", "self", "text", "image", "vace", *ROLES[5:])
 INDEXES = re.compile(r"([0-9]{1,6})(-([0-9]{1,6})?)?")
@@ -34,6 +37,16 @@ class Span:
         if self.percent:
             return self.first * count < 100 * (index + 1) and 100 * index < self.last * count
         return self.first <= index <= self.last
+
+    def indexes(self, count: int) -> range:
+        """Those of 0 to count - 1 that it holds."""
+        if not self.percent:
+            last = count - 1 if self.last == math.inf else min(int(self.last), count - 1)
+            return range(int(self.first), last + 1)
+        return range(
+            math.floor(self.first * count / 100),
+            min(count, math.ceil(Fraction(self.last) * count / 100)),
+        )
 
     def meets(self, later: Span) -> bool:
         return later.first < self.last or (not self.percent and later.first == self.last)
@@ -78,24 +91,34 @@ class Rulings:
 
     def __init__(self, rules: Sequence[Rule], blocks: int = 0, steps: int = 0) -> None:
         self._blocks, self._steps = blocks, steps
-        row: list[Rule | None] = [None] * (blocks + 1)  # the last of a row or column: not known
-        self._table = {role: [row[:] for _ in range(steps + 1)] for role in ROLES}
-        for rule in rules:
-            roles = [role for role in ROLES if rule.role in ("any", role, role.partition(" ")[0])]
-            rows, columns = _held(rule.steps, steps), _held(rule.blocks, blocks)
-            for role, step, block in product(roles, rows, columns):
-                self._table[role][step][block] = rule
+        self._rules = tuple(rules)
+        # A bit for each rule that holds there; the highest wins. The last step and block: not known.
+        self._of_role = {
+            role: _bits(rule.role in ("any", role, role.partition(" ")[0]) for rule in rules)
+            for role in ROLES
+        }
+        self._of_step = _held([rule.steps for rule in rules], steps)
+        self._of_block = _held([rule.blocks for rule in rules], blocks)
 
     def of(self, role: str, step: int | None, block: int | None) -> Rule | None:
-        row = self._table[role][-1 if step is None else min(step, self._steps - 1)]
-        return row[-1 if block is None or block >= self._blocks else block]
+        bits = self._of_step[-1 if step is None else min(step, self._steps - 1)]
+        bits &= self._of_block[-1 if block is None or block >= self._blocks else block]
+        bits &= self._of_role[role]
+        return self._rules[bits.bit_length() - 1] if bits else None
+
+    def _applied(self) -> set[int]:
+        """The places of those rules that win somewhere."""
+        steps, blocks = set(self._of_step), set(self._of_block)
+        places = {step & block for step in steps for block in blocks}
+        roles = set(self._of_role.values())
+        return {(place & role).bit_length() - 1 for place in places for role in roles}
 
     def notes(self, rules: Sequence[Rule], met: Collection[int] | None = None) -> list[str]:
         """A line for each rule, also for those that cannot apply in this run.
 
         `met` holds the ids of those that a call came under, once the run is over.
         """
-        applied = {id(rule) for rows in self._table.values() for row in rows for rule in row}
+        applied = {id(self._rules[place]) for place in self._applied() if place >= 0}
 
         def remark(rule: Rule) -> str:
             known = (self._steps or not rule.steps) and (self._blocks or not rule.blocks)
@@ -110,6 +133,10 @@ def parse_ranges(text: str, *, percent: bool = False) -> tuple[Span, ...]:
     """Read `0-3,39` or `18-`, and `0%-10%,90%-` where percent makes sense; none for an empty text."""
     if not text.strip():
         return ()
+    if len(text) > MOST_TEXT:
+        raise ValueError(f"ranges of {len(text):,} letters, needs at most {MOST_TEXT:,}")
+    if text.count(",") >= MOST_RANGES:
+        raise ValueError(f"{text.count(',') + 1:,} ranges, needs at most {MOST_RANGES:,}")
     spans = tuple(_span(part.strip(), percent) for part in text.split(","))
     if len({span.percent for span in spans}) > 1:
         raise ValueError(f"{text.strip()[:60]!a} mixes numbers and percent, use one of the two")
@@ -117,6 +144,12 @@ def parse_ranges(text: str, *, percent: bool = False) -> tuple[Span, ...]:
         if one.meets(next_one):
             raise ValueError(f"ranges {one} and {next_one} overlap")
     return spans
+
+
+def few(rules: Sequence[Rule]) -> None:
+    """Raise ValueError for more rules than a model can have."""
+    if len(rules) > MOST_RULES:
+        raise ValueError(f"{len(rules):,} rules, needs at most {MOST_RULES}")
 
 
 def check(rules: Sequence[Rule], what: str, count: int, whose: str) -> None:
@@ -135,10 +168,23 @@ def check(rules: Sequence[Rule], what: str, count: int, whose: str) -> None:
             )
 
 
-def _held(spans: tuple[Span, ...], count: int) -> list[int]:
+def _bits(holds: Iterable[bool]) -> int:
+    return sum(1 << place for place, held in enumerate(holds) if held)
+
+
+def _held(ranges: Sequence[tuple[Span, ...]], count: int) -> list[int]:
+    """For each index and, last, for one that is not known, a bit for each rule whose ranges hold it."""
+    masks = [0] * (count + 1)
+    for place, spans in enumerate(ranges):
+        for index in _indexes(spans, count):
+            masks[index] |= 1 << place
+    return masks
+
+
+def _indexes(spans: tuple[Span, ...], count: int) -> Iterator[int]:
     if not spans:
-        return [*range(count + 1)]
-    return [index for index in range(count) if any(span.holds(index, count) for span in spans)]
+        return iter(range(count + 1))
+    return chain.from_iterable(span.indexes(count) for span in spans)
 
 
 def _span(part: str, percent: bool) -> Span:

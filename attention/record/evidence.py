@@ -16,7 +16,7 @@ import torch.autograd.profiler as autograd
 from torch._C._autograd import DeviceType, _profiler_enabled
 from torch.profiler import ProfilerActivity, profile
 
-from .record import OPERATORS, Sighting
+from .record import OPERATORS, Record, Sighting
 
 PROOFS = ("off", "sample", "every call")
 COPIES = ("Memcpy", "Memset")
@@ -121,3 +121,16 @@ def _sighting(events, seconds: float, device: torch.device) -> Sighting:
 
 def _names(events) -> set[str]:
     return {event.name for event in events}
+
+
+def confront(record: Record, sighting: Sighting) -> None:
+    """Put what the profiler saw into the record; where it contradicts the backend, what was seen counts."""
+    record.sighting = sighting
+    if record.evidence == "host":
+        record.active = sighting.name or record.active
+        record.evidence = "profiled" if sighting.name else "host"
+    elif sighting.contradicts(record.active):
+        seen = sighting.name or "no attention operator of torch"
+        contradiction = f"{record.active} was forced, but the profiler saw {seen}"
+        record.reason = "; ".join(filter(None, (record.reason, contradiction)))
+        record.active, record.mismatch = sighting.name or "unknown", True

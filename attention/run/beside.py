@@ -50,7 +50,9 @@ class Beside:
         except self._passing:
             raise
         except Exception as error:  # a figure is a help, never a condition
-            log.info("%s was not timed for %s: %s", default.label, call.describe(), error)
+            log.info(
+                "%s was not timed for %s: %s", default.label, call.describe(), failure.words(error)
+            )
             failure.release(error)
 
 

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 
 import torch
 
-from ..backends import BACKENDS, Backend
+from ..backends import BACKENDS, Backend, Kernel
 from ..call import Call
 from ..choose.measure.measurements import Measurements
 from ..choose.measure.timings import Timings
 from ..choose.plan import Plan, Plans, capturing
 from ..choose.policy import HOST, NoBackend, Policy, Rejection
-from ..choose.rules import Rule, Rulings, check
+from ..choose.rules import Rule, Rulings, check, few
 from ..environment import Environment, probe
 from ..record import evidence
 from ..record.name import name_of
 from ..record.record import Record, Sighting
 from .beside import Beside
-from .finite import Guard, Suspect
+from .finite import Guard, Suspect, began
 from .forward import Forward, Place
 from .given import Given
 from .output import Output, fitting, output_of
@@ -48,7 +48,8 @@ class Kind:
     evidence: str = ""
     proof: str = ""
     reason: str = ""
-    watched: bool = False
+    watched: bool = False  # in every call; else once a step
+    step: int | None = -1  # in which it was watched last
 
     def settle(self) -> None:
         """Take over what the plan says now."""
@@ -57,7 +58,7 @@ class Kind:
         self.active = self.left_to if left else choice.backend.name if choice.backend else ""
         self.evidence, self.proof = ("host", "sample") if left else ("forced", "off")
         self.reason = "; ".join(filter(None, (choice.reason, self.plan.remark, self.remark)))
-        self.watched = not left and choice.backend is not None and not choice.backend.exact
+        self.watched = not left and choice.backend is not None and not _own(choice.backend)
         self.sighting = None
 
     def record(self, place: Place, forward: Forward) -> Record:
@@ -104,6 +105,7 @@ class Dispatcher:
         passing: tuple[type[BaseException], ...] = (),
         default: Backend | None = None,
     ) -> None:
+        few(rules)
         check(rules, "block", blocks, "this model")
         self.policy = policy
         self.rules = tuple(rules)
@@ -129,12 +131,15 @@ class Dispatcher:
         self._kinds: dict[tuple, Kind] = {}
         self._lock = threading.RLock()
         self._guard = Guard()
+        self._spoiled = False  # something was not finite in this run
+        self._last = blocks - 1 if blocks else None
 
     def reset(self, steps: int = 0) -> None:
         """Start a run of so many steps, 0 where that is not known. Raises ValueError if a rule names another."""
         with self._lock:
             self._kinds.clear()
         self._guard = Guard()
+        self._spoiled = False
         self.notes.clear()
         self.warnings.clear()
         if self._measurements:
@@ -192,8 +197,8 @@ class Dispatcher:
                 self._plans.fail(kind.plan, error)
                 kind.settle()
                 continue
-            if kind.watched and not capturing(result):
-                self._guard.watch(result, Suspect(kind, backend.name, forward.step, place.block))
+            if kind.watched or kind.step != forward.step or place.block == self._last:
+                self._watch(kind, result, given, forward, place)
             forward.add(record)
             return result
         plan = kind.plan
@@ -206,7 +211,19 @@ class Dispatcher:
         result = self._attend(kind, given.leave, (), record, forward, given.device())
         if forward.calls == before:  # else an override of ours further down took it and recorded it
             forward.add(record)
+            if kind.step != forward.step or record.block == self._last:
+                self._watch(kind, result, given, forward, record)
         return result
+
+    def _watch(self, kind: Kind, result, given: Given, forward: Forward, place) -> None:
+        """Every call of a kernel that is not torch's own; of the others the first of each kind in a step, and the last block."""
+        kind.step = forward.step
+        if not isinstance(result, torch.Tensor) or capturing(result):
+            return
+        backend = kind.plan.choice.backend
+        whole = backend is None or not backend.exact
+        suspect = Suspect(kind, kind.active, forward.step, place.block)
+        self._guard.watch(result, suspect, given.inputs()[:3], whole)
 
     def _attend(self, kind: Kind, run, operands, record: Record, forward: Forward, device):
         proof = "off" if kind.opaque else forward.proof or kind.proof
@@ -220,7 +237,7 @@ class Dispatcher:
             if seen and kind.evidence == "forced":
                 record.evidence = "profiled"
         if kind.sighting:
-            _confront(record, kind.sighting)
+            evidence.confront(record, kind.sighting)
         return result
 
     def _kind(self, given: Given, place: Place, forward: Forward) -> Kind:
@@ -280,30 +297,26 @@ class Dispatcher:
             self.notes.append(sentence)
 
     def _distrust(self, suspect: Suspect) -> None:
-        """Take calls of this kind off the backend until the next run."""
+        """Say where it began; take calls of this kind off a kernel that is not torch's own until the next run."""
         kind = suspect.kind
         if not isinstance(kind, Kind) or suspect.backend in kind.plan.failed:
             return
-        step = "an unknown step" if suspect.step is None else f"step {suspect.step}"
-        place = step if suspect.block is None else f"{step}, block {suspect.block}"
-        note = (
-            f"{suspect.backend}: output not finite in {place}; {kind.plan.call.role} calls left it"
-        )
+        first, self._spoiled = not self._spoiled, True
+        if suspect.spoiled or not kind.watched:
+            if first:
+                self._warn(began(suspect, kind.plan.call))
+            return
+        role = kind.plan.call.role
+        self._warn(f"{suspect.backend}: output not finite in {suspect.place}; {role} calls left it")
+        self._plans.distrust(kind.plan, suspect.backend, f"output not finite in {suspect.place}")
+        kind.settle()
+
+    def _warn(self, note: str) -> None:
         log.warning("%s", note)
         self.notes.append(note)
         self.warnings.append(note)
-        self._plans.distrust(kind.plan, suspect.backend, f"output not finite in {place}")
-        kind.settle()
 
 
-def _confront(record: Record, sighting: Sighting) -> None:
-    """Put what the profiler saw into the record; where it contradicts the backend, what was seen counts."""
-    record.sighting = sighting
-    if record.evidence == "host":
-        record.active = sighting.name or record.active
-        record.evidence = "profiled" if sighting.name else "host"
-    elif sighting.contradicts(record.active):
-        seen = sighting.name or "no attention operator of torch"
-        contradiction = f"{record.active} was forced, but the profiler saw {seen}"
-        record.reason = "; ".join(filter(None, (record.reason, contradiction)))
-        record.active, record.mismatch = sighting.name or "unknown", True
+def _own(backend: Backend) -> bool:
+    """Whether it is torch's own code, or another that computes as exactly and comes in no package."""
+    return backend.exact and not isinstance(backend, Kernel)

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import torch
 
 from ..call import Inputs
+from ..failure import words
 from ..record.record import Record
 from ..record.recorder import Recorder
 from .given import Given
@@ -167,8 +168,8 @@ class Forward:
         self.last, error = None, ""
         try:
             yield
-        except Exception as failure:
-            error = f"{type(failure).__name__}: {failure}"
+        except Exception as broken:
+            error = words(broken)
             raise
         finally:
             for capture in self.captures:

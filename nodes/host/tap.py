@@ -93,6 +93,10 @@ class Tap:
     def __deepcopy__(self, memo: dict) -> Tap:
         return self  # other packs copy model options deeply, wrappers included
 
+    @property
+    def _dispatchers(self) -> list[Dispatcher]:
+        return [*([self.dispatcher] if self.dispatcher else []), self._watch.dispatcher]
+
     def install(self, model: ModelPatcher) -> None:
         """With a dispatcher its override takes the host's slot, and whoever sat there gets what it leaves alone."""
         if self.dispatcher:
@@ -192,9 +196,9 @@ class Tap:
         if job is None or job != self.recorder.job:
             self._earlier.clear()
             self.reported.clear()
-        elif self.dispatcher:
+        else:
             number = len(self.recorder.runs)
-            warnings = self.dispatcher.warnings
+            warnings = [each for one in self._dispatchers for each in one.warnings]
             self._earlier += [f"sampler run {number}: {warning}" for warning in warnings]
 
     def apply_model(
@@ -256,8 +260,8 @@ class Tap:
         self._ahead = ahead(slot, self.override) if self.override else ""
 
     def _end_forward(self, wait: bool = False) -> None:
-        if self.dispatcher:
-            self.dispatcher.end_forward(wait)
+        for dispatcher in self._dispatchers:
+            dispatcher.end_forward(wait)
 
     def _tick(self) -> None:
         if self._running:
@@ -304,7 +308,7 @@ class Tap:
     def notes(self) -> list[str]:
         """What other packs' overrides mean for this node, and what it captures."""
         chooses = bool(self.wish or (self.dispatcher and self.dispatcher.chooses))
-        found = [*(self.dispatcher.notes if self.dispatcher else []), *self._watch.dispatcher.notes]
+        found = [note for dispatcher in self._dispatchers for note in dispatcher.notes]
         notes = [*self._earlier, *self._strangers, *found]
         notes += [GUESSED] if self._sampler.guessed else []
         if self.override and self.override.replaced:

@@ -10,7 +10,7 @@ import comfy.ops
 import comfy.supported_models
 import torch
 from comfy.ldm.wan.model import WanModel
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 WAN = {"dim": 256, "ffn_dim": 512, "num_heads": 2, "num_layers": 2}
 KINDS = {
@@ -43,6 +43,41 @@ def save_wan(folder: Path, kind: str, seed: int = 1, name: str | None = None) ->
     path = folder / f"{name or kind}.safetensors"
     build = {**WAN, **KINDS[kind], "operations": comfy.ops.disable_weight_init, "device": "cpu"}
     save_file(random_weights(WanModel(**build, dtype=torch.bfloat16), seed), path)
+    return path
+
+
+def save_wan_fp8(folder: Path, kind: str, seed: int = 1, name: str = "fp8_scaled") -> Path:
+    """The same in 8 bits, with a scale for each weight of a block, as such files are handed round."""
+    whole = load_file(save_wan(folder, kind, seed))
+    scaled = {"scaled_fp8": torch.empty(2, dtype=torch.float8_e4m3fn)}
+    for key, weight in whole.items():
+        if not (key.startswith("blocks.") and key.endswith(".weight") and weight.ndim == 2):
+            scaled[key] = weight
+            continue
+        scale = weight.float().abs().max() / 448  # the largest number of the format
+        scaled[key] = (weight.float() / scale).to(torch.float8_e4m3fn)
+        scaled[key.removesuffix("weight") + "scale_weight"] = scale
+    path = folder / f"{name}.safetensors"
+    save_file(scaled, path)
+    return path
+
+
+def save_wan_gguf(folder: Path, kind: str, seed: int = 1, name: str = "q8_0") -> Path:
+    """The same as a GGUF file: weights of two dimensions in blocks of eight bits."""
+    import gguf
+
+    path = folder / f"{name}.gguf"
+    writer = gguf.GGUFWriter(path, "wan")
+    eight = gguf.GGMLQuantizationType.Q8_0
+    for key, weight in load_file(save_wan(folder, kind, seed)).items():
+        plain = weight.float().numpy()
+        small = weight.ndim != 2 or "blocks." not in key
+        packed = plain if small else gguf.quants.quantize(plain, eight)
+        writer.add_tensor(key, packed, raw_dtype=None if small else eight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
     return path
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ...backends import Backend
+from ...backends import Backend, process
 from ...backends.kernel import Kernel
 from ...call import Call, Inputs
 from .timings import Timing, Timings, key_of
@@ -59,6 +59,8 @@ class Measurements:
             place = (key_of(call), backend.name)
             if timing is None or place in self._found or timing.version != _version(backend):
                 continue
+            if process.replaced(backend.name):  # its time is that of torch's own kernel
+                continue
             checked = None if backend.exact else check(call, backend, inputs)
             self._found[place] = _measurement(backend, timing, checked)
 
@@ -67,7 +69,9 @@ class Measurements:
         for measurement in found:
             name = measurement.backend
             self._found[key_of(call), name] = measurement
-            if measurement.usable:
+            if measurement.usable and not process.replaced(
+                name
+            ):  # another's time, under torch's name
                 timings[name] = timing_of(backends[name], measurement)
         if timings:
             self._timings_of(call.device).write(call, timings)

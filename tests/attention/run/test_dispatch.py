@@ -245,6 +245,22 @@ def test_a_call_that_our_override_took_is_not_counted_twice(tensors, watcher, fo
     assert [(r.active, r.evidence) for r in records(forward)] == [("math", "forced")]
 
 
+@pytest.mark.parametrize("captures", [False, True])
+def test_an_exception_that_cannot_be_written_ends_no_run(tensors, forward, breaking, captures):
+    class Mute(Exception):
+        def __str__(self):
+            raise ValueError("no words")
+
+    breaking(Mute())
+    told = []
+    forward.captures += [told.append] if captures else []
+    attend(Dispatcher(Policy("flash")), tensors(), forward)
+
+    (record,) = records(forward)
+    assert record.active == "math" and "flash: Mute" in record.reason
+    assert len(told) == captures
+
+
 def test_an_interrupt_that_is_an_exception_is_no_failure_of_a_kernel(tensors, forward, breaking):
     class Interrupt(Exception):
         pass

@@ -104,3 +104,24 @@ def test_refusal_holds_for_the_session_and_is_not_written(case, timings):
 
     assert first["a"].refusal == second["a"].refusal == "error 1.0e+00, needs at most 1e-03"
     assert run.calls == 1 and timings("cpu").read(call) == {}
+
+
+def test_the_time_of_a_stand_in_is_neither_kept_nor_is_torchs_own_taken_for_it(
+    case, timings, monkeypatch
+):
+    """While another package sits under torch's name, its speed is its own, and goes when it goes."""
+    call, inputs = case
+    names = ("flash", "math")
+    own = {name: Timing(0.25, 1.0) for name in names}
+    timings("cpu").write(call, own)
+    stood_in = {"flash": "flash is not torch's own in this process: another replaced it"}
+    monkeypatch.setattr(
+        "wanattn.attention.backends.process.replaced", lambda name: stood_in.get(name, "")
+    )
+    runs = {name: Counted() for name in names}
+
+    found = Measurements(timings).of(call, [backend(n, run) for n, run in runs.items()], inputs)
+
+    assert runs["flash"].calls > 0 and runs["math"].calls == 0
+    assert found["flash"].usable and found["math"].milliseconds == 0.25
+    assert timings("cpu").read(call) == own
