@@ -140,7 +140,8 @@ class Tap:
         self._watch.dispatcher.reset(steps)
         if self.dispatcher:
             self.dispatcher.reset(steps)
-        self._facts = Facts(self.node, facts_of(model), tuple(unseen(model)))
+        decided = self._last_taker() is not None
+        self._facts = Facts(self.node, facts_of(model), tuple(unseen(model, decided)))
         self._failure = None
         self._strangers = replacements()
         self._graphs.begin(model)
