@@ -106,9 +106,8 @@ class Tap:
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self.outer_sample)
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, self.apply_model)
         self.attach(model)
-        self._facts = dataclasses.replace(
-            self._described(model), outlook=before(model, self._wired, self._taking.look(model))
-        )
+        outlook = before(model, self._wired, self._taking.look(model))
+        self._facts = dataclasses.replace(self._described(model), outlook=outlook)
         self.display.show()
 
     def attach(self, model: ModelPatcher) -> None:
@@ -291,7 +290,7 @@ class Tap:
 
     def _described(self, model: ModelPatcher) -> Facts:
         told = facts_of(model) | self._wired.model
-        return Facts(self.node, told, tuple(unseen(model)))
+        return Facts(self.node, told, tuple(unseen(model, self._taking.dispatcher is not None)))
 
     def _shown(self) -> tuple[dict, str]:
         snapshot = self.recorder.glance()

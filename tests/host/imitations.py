@@ -188,7 +188,7 @@ def compiled_block_by_block(model, dynamic: bool | None = False):
 class Preferred:
     """What a newer host puts on an attention module for a file's `comfy_attention.config`."""
 
-    def __init__(self, config: dict, function: Callable) -> None:
+    def __init__(self, config: dict | list, function: Callable) -> None:
         self.config, self.function = config, function
 
 
@@ -229,6 +229,15 @@ def file_that_names_its_attention(model, function: Callable, name: str) -> Itera
         for module in modules:
             object.__delattr__(module, "comfy_attention")
             object.__delattr__(module, "forward")
+
+
+def lora_that_names_its_attention(model, config, function: Callable):
+    """What a LoRA with such a key is on a host that knows of it: an object patch over what the file says."""
+    model = model.clone()
+    for number in range(len(blocks_of(model))):
+        place = f"diffusion_model.blocks.{number}.self_attn.comfy_attention"
+        model.add_object_patch(place, Preferred(config, function))
+    return model
 
 
 def kernel_called_directly(model, kernel: Callable):

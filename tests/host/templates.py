@@ -10,6 +10,7 @@ KINDS = (
     ("animate_2|animate2", "animate2"),
     ("animate", "animate"),
     ("vace", "vace"),
+    ("scail", "scail"),
     ("s2v", "s2v"),
     ("humo", "humo"),
     ("dancer", "dancer"),
@@ -29,10 +30,14 @@ STAND_INS = {
     "LoadImage": ("TestFrames", {"count": 1}),
     "GetVideoComponents": ("TestVideo", {"count": 9}),
     "LoadAudio": ("TestSound", {}),
+    "SCAIL2ColoredMask": (
+        "TestColours",
+        {"count": 9},
+    ),  # of what SAM 3 tracks, whose weights are no part of this
 }
 PASSED = {"LoraLoaderModelOnly": ["model"], "LoraLoader": ["model", "clip"]}
-SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom")
-SIZES = {"width": 128, "height": 128, "length": 9}
+SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
+SIZES = {"width": 128, "height": 128, "length": 9, "video_frames": 9}
 
 
 def kind_of(name: str) -> str | None:
@@ -94,6 +99,8 @@ def _small(node: dict) -> None:
     inputs.update({name: size for name, size in SIZES.items() if name in inputs})
     if "steps" in inputs:
         inputs["steps"] = 2
+    if node["class_type"] == "SplitSigmas":
+        inputs["step"] = 1
     if node["class_type"] == "KSamplerAdvanced":
         first = inputs["start_at_step"] == 0
         whole = first and inputs["return_with_leftover_noise"] == "disable"
@@ -107,6 +114,8 @@ def _watched(prompt: dict, key: str, report: str) -> str:
         return [f"{key}-{name}", 0]
 
     inputs = prompt[key]["inputs"]
+    if "guider" in inputs:
+        inputs = prompt[inputs["guider"][0]]["inputs"]
     model = add("count", "TestCount", model=inputs["model"], key=report)
     model = add("backend", "WanAttnBackend", model=model, backend="math", on_refusal="next best")
     model = add("watch", "WanAttnDiagnostics", model=model, evidence="sample")

@@ -375,12 +375,7 @@ def test_wish_of_a_file_stays_in_force_where_nothing_is_chosen(fresh, workbench,
 
     model = fresh
     counting = Counting(model)
-
-    def wished(q, k, v, heads, **named):
-        split = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
-        return kernel(*split).transpose(1, 2).flatten(2)
-
-    kernel = counting.foreign("comfy_kitchen_int8", imitations.plain_attention)
+    wished = wished_function(counting, "comfy_kitchen_int8")
     with imitations.file_that_names_its_attention(model, wished, "comfy_kitchen_int8"), counting:
         patched = workbench.diagnostics(model)
         if node == "host":
@@ -390,6 +385,41 @@ def test_wish_of_a_file_stays_in_force_where_nothing_is_chosen(fresh, workbench,
         report = workbench.report(patched)
     assert counting.counts("role", "kernel")["self", "comfy_kitchen_int8"] == 4
     assert "the file asks for comfy_kitchen_int8" in report.text
+
+
+@pytest.mark.parametrize("runs", [1, 2], ids=["first run", "loaded already"])
+def test_wish_of_a_lora_stands_before_that_of_the_file(fresh, workbench, runs):
+    from wanattn.tests.host.counting import Counting
+
+    def never(*args, **named):
+        raise AssertionError("the file's function ran")
+
+    counting = Counting(fresh)
+    function = wished_function(counting, "comfy_kitchen_sol")
+    preferred = [{"backend": "comfy_kitchen_sol", "tau": 0.5}, {"backend": "comfy_kitchen_int8"}]
+    lora = imitations.lora_that_names_its_attention(fresh, preferred, function)
+    patched = workbench.diagnostics(lora)
+    with imitations.file_that_names_its_attention(fresh, never, "comfy_kitchen_int8"):
+        for _ in range(runs):
+            counting.calls.clear()
+            with counting:
+                sample(patched)
+        report = workbench.report(patched)
+        fresh.unpatch_model()
+
+    assert counting.counts("role", "kernel")["self", "comfy_kitchen_sol"] == 4
+    told = "a LoRA asks for comfy_kitchen_sol or comfy_kitchen_int8 in 2 modules"
+    assert f"{told} in place of the file's comfy_kitchen_int8: in force" in report.text
+
+
+def wished_function(counting, name):
+    kernel = counting.foreign(name, imitations.plain_attention)
+
+    def wished(q, k, v, heads, **named):
+        split = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+        return kernel(*split).transpose(1, 2).flatten(2)
+
+    return wished
 
 
 def test_chosen_backend_beats_the_wish_of_a_file(fresh, workbench):
@@ -407,8 +437,11 @@ def test_chosen_backend_beats_the_wish_of_a_file(fresh, workbench):
     ):
         sample(patched)
 
-    assert_told(workbench.report(patched), counting)
+    report = workbench.report(patched)
+
+    assert_told(report, counting)
     assert set(counting.counts("kernel")) == {("math",)}
+    assert "comfy_kitchen_int8 in 2 modules: Attention Backend comes before it" in report.text
 
 
 @pytest.mark.parametrize("dynamic", [False, None], ids=["dynamic=False", "automatic"])

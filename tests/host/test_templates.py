@@ -2,8 +2,9 @@
 
 In CI the first of each kind of model; all of them with WANATTN_TEMPLATES=all in the environment:
 
-Not among them, because what stands in for their encoders does not serve them yet: Animate 2, WanDancer, Bernini,
-WanMove; and those with nodes that need further models (SCAIL 2, InfiniteTalk, key frames, looped restyler).
+Not among them: InfiniteTalk, whose patch has 40 heads and wants a model as wide (a wide one is sampled with it in
+test_account_models.py); the int8 twin of SCAIL 2, the same graph with another file; key frames and the looped restyler,
+whose pictures come from models that are not Wan.
 
     WANATTN_TEMPLATES=all python tests/host/run.py tests/host/test_templates.py -q
 """
@@ -48,12 +49,13 @@ REST = [
     "video_wan2.1_fun_camera_v1.1_1.3B",
     "video_wan2.1_alpha_t2v_14B",
     "video_wan2_2_14B_s2v",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
+    "video_bernini_r_image_editing",
+    "video_bernini_r_video_editing",
+    "video_wan21_scail2_character_replacement",
+    "video_wan_animate2",
+    "video_wan_animate2_distilled",
+    "video_wan_dancer",
+    "video_wanmove_480p",
 ]
 NAMES = FIRST + REST if os.environ.get("WANATTN_TEMPLATES") == "all" else FIRST
 
@@ -89,9 +91,6 @@ def exported(server, browser):
     page.close()
 
 
-VACE = dict.fromkeys((n for n in NAMES if "vace" in n), "VACE's blocks are told as the main ones")
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_template_tells_the_calls_it_made(server, exported, tiny_models, name):
     prompt, keys = templates.shrunk(exported(name), f"templates/{name}")
@@ -104,7 +103,13 @@ def test_template_tells_the_calls_it_made(server, exported, tiny_models, name):
         made = json.loads(path.read_text("utf-8"))
         lines = read_report(server.output, key).lines
         assert made
-        facts = [tuple(str(call[fact]) for fact in ("role", "block", "kernel")) for call in made]
+        facts = [
+            tuple(
+                "" if call[fact] is None else str(call[fact])
+                for fact in ("role", "block", "kernel")
+            )
+            for call in made
+        ]
         assert Counter((line["role"], line["block"], line["active"]) for line in lines) == Counter(
             facts
         )

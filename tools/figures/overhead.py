@@ -1,16 +1,19 @@
 """Host time of one attention call: plain, in a model that is patched and recorded, and in one that is only watched.
 
     python tools/figures/overhead.py --comfyui ~/comfy/ComfyUI [--device cuda]
+    python tools/figures/overhead.py --comfyui ~/comfy/ComfyUI --forward
 
 Tiny tensors, so that the host is the bottleneck; the median of many rounds in which all ways take turns. The model is the
 host's own, with a forward that makes nothing but attention calls, as many as one of 40 blocks does, and is patched and
-watched by the functions behind the nodes.
+watched by the functions behind the nodes. With --forward it is a whole forward of a tiny model, every matrix product in it,
+and the time of watching is told in per cent of the time without.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +23,7 @@ import torch.nn.functional as F
 from pack import load_host
 
 CALLS, ROUNDS, WARM_UP, HEADS = 80, 201, 20, 2
+RUNS, STEPS = 20, 7  # of --forward
 SHAPE = (1, 16, HEADS * 128)  # B N (H D)
 PLAIN, UNPATCHED = "plain F.scaled_dot_product_attention", "unpatched model"
 PATCHED, WATCHED = "patched and recorded", "watched only"
@@ -29,9 +33,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--comfyui", type=Path, default=Path.home() / "comfy" / "ComfyUI")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--forward", action="store_true")
     options = parser.parse_args()
+    if options.forward:
+        prefer_torch(options.comfyui)
     load_host(options.comfyui, options.device == "cpu")
     torch.set_num_threads(1)
+    if options.forward:
+        return whole(options.device)
     with torch.inference_mode():
         medians = measure(ways(options.device), options.device)
     for name, microseconds in medians.items():
@@ -58,6 +67,68 @@ def ways(device: str) -> dict[str, Callable[[], object]]:
         PATCHED: forward(patch(model, Policy("flash")), device),
         WATCHED: forward(watch(model, proof="off"), device),
     }
+
+
+def prefer_torch(folder: Path) -> None:
+    """On a CPU the host's default is slow enough to hide what watching costs."""
+    sys.path.insert(0, str(folder.resolve()))
+    from comfy.cli_args import args
+
+    args.use_pytorch_cross_attention = True
+
+
+def whole(device: str) -> None:
+    """Sampler runs of the tiny model in turns; the first forward of a run is not counted: it meets every kind of call."""
+    from wanattn.nodes.host.patch import watch
+
+    model = tiny_model(torch.device(device))
+    ways = {UNPATCHED: model.clone(), WATCHED: watch(model, proof="off")}
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(1 + RUNS):
+        for name in list(ways)[:: 1 if number % 2 else -1]:
+            found[name] += forwards(ways[name])[1:] if number else []
+    for part, name in enumerate(("first quartile", "median")):
+        plain, watched = (statistics.quantiles(found[way], n=4)[part] for way in ways)
+        print(f"{name}: {UNPATCHED} {plain:.3f} ms a forward, {WATCHED} {watched:.3f} ms")
+        print(
+            f"  cost of watching: {1e3 * (watched - plain):.0f} us, {100 * (watched / plain - 1):.2f} %"
+        )
+    print(f"torch {torch.__version__}, {device}, {len(found[WATCHED])} forwards each")
+
+
+def tiny_model(device: torch.device):
+    """As the tests have it: two blocks, two heads, 320 tokens, classifier-free guidance as one batch of two."""
+    import dataclasses
+
+    from wanattn.commands.bench.model.comfyui import HostDenoiser
+    from wanattn.commands.bench.model.shape import SHAPES
+
+    variant = dataclasses.replace(SHAPES["14b"].variant, heads=HEADS)
+    shape = dataclasses.replace(SHAPES["14b"], layers=2, ffn_dim=512, variant=variant)
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    return HostDenoiser(shape, dtype, device, 0)._patcher
+
+
+def forwards(model) -> list[float]:
+    """Milliseconds of this thread's time that each forward of one sampler run takes."""
+    import comfy.sample
+    import comfy.samplers
+
+    times = []
+
+    def sampler(denoise, x, sigmas, extra_args, **named):
+        for step in range(len(sigmas) - 1):
+            start = time.thread_time()
+            denoise(x, sigmas[step : step + 1], **extra_args)
+            times.append((time.thread_time() - start) * 1e3)
+        return x
+
+    latent = torch.zeros(1, 16, 5, 16, 16)
+    texts = [[[torch.randn(1, 512, 4096), {}]] for _ in range(2)]
+    given = (latent, 4.0, comfy.samplers.KSAMPLER(sampler), torch.linspace(1, 0, STEPS + 1))
+    with torch.inference_mode():
+        comfy.sample.sample_custom(model, *given, *texts, latent, disable_pbar=True, seed=0)
+    return times
 
 
 def plain(qkv) -> Callable[[], object]:

@@ -2,7 +2,8 @@
 
     python tools/figures/sampler.py --comfyui ~/comfy/ComfyUI --backends host,auto [--size 832x1216 --frames 81 --steps 2]
 
-Every run has classifier-free guidance. `plain` is the model without this pack, `watched` with Attention Diagnostics alone.
+Every run has classifier-free guidance. `plain` is the model without this pack, `watched` with Attention Diagnostics alone,
+`unprofiled` the same without a profile of the first call of each kind.
 The first run of each is a warm-up, in which `auto` measures and chooses; its time is told apart. With several GPUs the model
 is split by the host's MultiGPU CFG Split, and the backends take turns run by run:
 
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import torch
 from pack import load_host
+
+WATCHED = {"watched": "sample", "unprofiled": "off"}  # how much is profiled
 
 
 def main() -> None:
@@ -84,7 +87,9 @@ def patched(model, name: str):
 
     if name == "plain":
         return model.clone()
-    return watch(model) if name == "watched" else patch(model, Policy(name))
+    if name in WATCHED:
+        return watch(model, proof=WATCHED[name])
+    return patch(model, Policy(name))
 
 
 def told(name: str, runs: list[tuple[float, float]]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import comfy.ldm.modules.attention as host_attention
@@ -18,6 +19,8 @@ from ....attention.record.name import name_of
 from ....version import __version__
 from ..expected.outlook import Outlook
 from ..expected.sizes import is_wan
+
+WISH = "comfy_attention"  # of an attention module, on hosts that know of such wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +48,39 @@ def failure_of(error: Exception) -> dict:
     }
 
 
-def unseen(model) -> list[str]:
-    """What a report tells of a model beside its calls: the attention that its file asks for, and what is no part of it."""
-    return [*_preferred(model), "VAE and text encoder: not part of this model"]
+def unseen(model, decided: bool = False) -> list[str]:
+    """What a report tells of a model beside its calls: the attention that its file and its LoRAs ask for, with `decided`
+    overruled by a node, and what is no part of it."""
+    return [*_preferred(model, decided), "VAE and text encoder: not part of this model"]
 
 
-def _preferred(model) -> list[str]:
-    """Newer hosts let a checkpoint name a backend for each attention module."""
-    wanted: dict[str, int] = {}
-    for module in model.model.modules():
-        config = getattr(getattr(module, "comfy_attention", None), "config", None)
-        if config is not None:
-            name = _named(config)
-            wanted[name] = wanted.get(name, 0) + 1
+def _preferred(model, decided: bool) -> list[str]:
+    """Newer hosts let a checkpoint, and a LoRA over it, name a backend for each attention module."""
+    wanted = Counter(_wishes(model))
+    fate = (
+        "Attention Backend comes before it"
+        if decided
+        else "in force where no override takes the call"
+    )
     return [
-        f"the file asks for {name} in {count} module{'' if count == 1 else 's'}"
-        for name, count in wanted.items()
+        f"{who} asks for {name} in {count} module{'' if count == 1 else 's'}{instead}: {fate}"
+        for (who, name, instead), count in wanted.items()
     ]
+
+
+def _wishes(model) -> Iterator[tuple[str, str, str]]:
+    """Who asks for what, and in the place of what; a LoRA's is an object patch until the model is loaded, and after."""
+    patches = getattr(model, "object_patches", {})
+    for name, module in model.model.named_modules():
+        path = f"{name}.{WISH}"
+        original = model.object_patches_backup.get(path, getattr(module, WISH, None))
+        asked = patches.get(path, original)
+        config = getattr(asked, "config", None)
+        if config is not None:
+            before = getattr(original, "config", None)
+            over = asked is not original and before is not None
+            instead = f" in place of the file's {_named(before)}" if over else ""
+            yield ("a LoRA" if path in patches else "the file"), _named(config), instead
 
 
 def _named(config: object) -> str:

@@ -109,6 +109,10 @@ def test_frames(count=9):
     return (torch.rand(count, 128, 128, 3), torch.ones(count, 128, 128))
 
 
+def test_colours(count=9):
+    return (torch.rand(count, 128, 128, 3), torch.rand(1, 128, 128, 3))
+
+
 def test_video(count=9):
     return (torch.rand(count, 128, 128, 3), test_sound()[0], 16.0)
 
@@ -157,6 +161,7 @@ NODE_CLASS_MAPPINGS = {
     "TestVision": _node(("CLIP_VISION",), test_vision),
     "TestHearing": _node(("AUDIO_ENCODER",), test_hearing),
     "TestFrames": _node(("IMAGE", "MASK"), test_frames, {"count": COUNT}),
+    "TestColours": _node(("IMAGE", "IMAGE"), test_colours, {"count": COUNT}),
     "TestVideo": _node(("IMAGE", "AUDIO", "FLOAT"), test_video, {"count": COUNT}),
     "TestSound": _node(("AUDIO",), test_sound),
     "TestCount": _node(("MODEL",), test_count, {"model": ("MODEL",), "key": KEY}),
