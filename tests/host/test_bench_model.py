@@ -16,6 +16,7 @@ from wanattn.attention.wan import Variant, Video
 from wanattn.bench.results.row import Results
 from wanattn.commands.bench.model.race import Race, forward, random_inputs
 from wanattn.commands.bench.model.shape import Shape
+from wanattn.commands.bench.model.steps import denoised
 from wanattn.tests.host.hosts import REPOSITORY, current_host, version_of
 
 CPU = torch.device("cpu")
@@ -123,6 +124,19 @@ def test_the_output_is_sane_in_half_precision(build):
     assert output.shape == SHAPES["14b"].latent(CLIP)
     assert output.isfinite().all() and output.std() > 0.01
     assert milliseconds > 0
+
+
+@pytest.mark.parametrize("name", ["14b", "5b"])
+def test_one_step_from_noise_alone_ends_at_what_the_model_sees_in_it(build, name):
+    denoiser = build(name)
+    contender, inputs = denoiser.contender("host"), random_inputs(denoiser, CLIP, 0)
+
+    (end,) = denoised(denoiser, contender, inputs, 1)
+
+    with torch.inference_mode():
+        seen = contender.run(*inputs, 1.0).float()
+    torch.testing.assert_close(end, seen, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(end, inputs[0])
 
 
 def test_the_users_own_timings_are_neither_read_nor_written(build, comfy):
