@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy
 
 from .row import Results, Row
-from .words import at_most
+from .words import at_most, brief
 
 DRAWS = 1000  # of the bootstrap
 OUTSIDE = DRAWS // 40  # of them lie beyond either end of the interval
@@ -21,6 +21,7 @@ LEAST = 0.01  # a smaller difference is worth no change
 # What two runs of one command differ by in 95 of 100 rows, by the table in docs/measured.md.
 RUNS = {"kernels": 0.05}
 OTHER_RUNS = 0.02
+MOST_LETTERS = 100  # of a fact
 UNTOLD = ("started",)  # facts that always differ
 
 
@@ -169,7 +170,7 @@ def _match(measured: Iterable[Row], row: Row) -> Row | None:
 
 def _warnings(old: Results, new: Results) -> list[str]:
     warnings = [
-        f"{fact}: {_value(old, fact)} then, {_value(new, fact)} now"
+        f"{brief(fact, MOST_LETTERS)}: {_value(old, fact)} then, {_value(new, fact)} now"
         for fact in dict.fromkeys([*old.environment, *new.environment])
         if fact not in UNTOLD and _value(old, fact) != _value(new, fact)
     ]
@@ -179,7 +180,7 @@ def _warnings(old: Results, new: Results) -> list[str]:
 
 def _value(results: Results, fact: str) -> str:
     value = results.environment.get(fact)
-    return "none" if value is None or value == "" else str(value)
+    return "none" if value is None or value == "" else brief(str(value), MOST_LETTERS)
 
 
 def plain(comparison: Comparison) -> dict:

@@ -98,6 +98,19 @@ def _whole(value) -> int:
     return int(value)
 
 
+def _count(value) -> int:
+    if (number := _whole(value)) < 0:
+        raise _wrong(value, "a whole number from 0 on")
+    return number
+
+
+def _error(value) -> float:
+    """Infinite for an output that is not finite."""
+    if not (number := _float(value, "a number")) >= 0:
+        raise _wrong(value, "a number from 0 on")
+    return number
+
+
 def _amount(value) -> float:
     if not 0 <= (number := _float(value, "a number")) <= LONGEST:
         raise _wrong(value, "a number from 0 on")
@@ -122,10 +135,10 @@ def _or_none(parse: Callable) -> Callable:
 PARSERS: dict[str, Callable] = {
     "str": _text,
     "bool": _a(bool, "true or false"),
-    "int": _whole,
-    "int | None": _or_none(_whole),
+    "int": _count,
+    "int | None": _or_none(_count),
     "float | None": _or_none(_amount),
-    "Error | None": _or_none(lambda value: _float(value, "a number")),
+    "Error | None": _or_none(_error),
     "list[float]": _times,
     "list[str]": _list_of(_text),
     "list[dict]": _list_of(_object),

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ...attention import disk, filename
-from . import csv, fields
+from . import csv, fields, words
 from .row import Results
 
 KIND = "wanattn benchmark"
@@ -49,7 +49,7 @@ def read(path: Path) -> Results:
     try:
         return csv.read(text, SCHEMA) if suffix == ".csv" else _parsed(text)
     except ValueError as error:
-        raise ValueError(f"'{path}': {error}") from error
+        raise ValueError(words.brief(f"'{path}': {error}")) from error
 
 
 def check_target(path: Path, option: str, suffixes: tuple[str, ...]) -> None:

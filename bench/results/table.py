@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from .answer import answer
 from .compare import Comparison, Pair, within
 from .row import Results, Row
-from .words import clip, duration, error, exact, lengths, listed, off, one_line, percent, printable
+from .words import (
+    MOST_LETTERS,
+    brief,
+    clip,
+    duration,
+    error,
+    exact,
+    lengths,
+    listed,
+    off,
+    one_line,
+    percent,
+    printable,
+)
 
 __all__ = ["answer", "compared", "text"]
 
@@ -234,7 +247,7 @@ def compared(comparison: Comparison, name: str) -> str:
     sentences = [*_tally(comparison), *(f"Different: {words}" for words in comparison.warnings)]
     sentences += _only(f"Only in {name}", comparison.only_old)
     sentences += _only("Only measured now", comparison.only_new)
-    listing = "\n".join(f"- {printable(one_line(sentence))}" for sentence in sentences)
+    listing = "\n".join(f"- {printable(brief(sentence, MOST_LETTERS))}" for sentence in sentences)
     return "\n\n".join([*blocks, *([listing] if listing else [])])
 
 

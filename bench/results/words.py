@@ -16,6 +16,7 @@ PARTS = {
     "forward": "a whole forward",
     "run": "the whole run",
 }
+MOST_LETTERS = 400  # of a sentence
 SECONDS = 10_000.0  # milliseconds; longer times are told in seconds
 
 
@@ -99,6 +100,12 @@ def listed(names: Iterable[str]) -> str:
 
 def one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def brief(text: str, most: int = MOST_LETTERS) -> str:
+    """One line of a length that people read."""
+    line = one_line(text[: 20 * most])
+    return line if len(line) <= most else f"{line[:most].rstrip()} ..."
 
 
 def printable(text: str) -> str:

@@ -34,6 +34,7 @@ FAULTS = (
 BESIDE = ("attention", "profiler")
 KILL_EVERY = 120.0  # seconds
 MEASURE_EVERY = 2.0
+TABLE_EVERY = 60.0
 
 
 def options() -> argparse.Namespace:
@@ -41,6 +42,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--comfyui", type=Path, required=True, metavar="PATH")
     parser.add_argument("--devices", default="cpu", help="cpu, or CUDA devices such as 0 or 0,1")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="the table so far, every minute")
     parser.add_argument("--seed", type=int, default=14)
     return parser.parse_args()
 
@@ -72,6 +74,8 @@ def soak(given: argparse.Namespace, host: Path, folder: Path) -> int:
         print("stopped", flush=True)
     table.conclude()
     print(table.text(), flush=True)
+    if given.table:
+        given.table.write_text(table.text() + "\n", encoding="utf-8")
     return 1 if table.failed else 0
 
 
@@ -84,13 +88,14 @@ class Soak:
         self._table = table
         self._chance = random.Random(given.seed)
         self._number = itertools.count(1)
-        self._kinds: dict[str, Callable[[str], list[str]]] = self._all_kinds()
-        self._next_kill = self._next_measure = time.monotonic()
+        self._next_kill = self._next_measure = self._next_table = time.monotonic()
+        self._file_of_table: Path | None = given.table and given.table.resolve()
         devices = given.devices.split(",")
         self._living = [Soaked(host, folder / f"living{n}", one) for n, one in enumerate(devices)]
         self._mortal = Soaked(host, folder / "mortal", devices[-1])
         for server in (*self._living, self._mortal):
             prepare(server.base)
+        self._kinds: dict[str, Callable[[str], list[str]]] = self._all_kinds()
 
     def __enter__(self) -> Soak:
         for server in (*self._living, self._mortal):
@@ -125,7 +130,7 @@ class Soak:
         faults = {f"kernel: {one}": self._faulty(one) for one in FAULTS}
         beside = {f"thread beside: {one}": self._beside(one) for one in BESIDE}
         rest = {"hostile input": self._hostile, "interrupt": self._interrupt}
-        second = {"second GPU at once": self._both} if len(getattr(self, "_living", ())) > 1 else {}
+        second = {"second GPU at once": self._both} if len(self._living) > 1 else {}
         return {**faults, **beside, **rest, **second}
 
     def _try(self, kind: str, act: Callable[[str], list[str]]) -> None:
@@ -141,6 +146,9 @@ class Soak:
             self._next_measure = time.monotonic() + MEASURE_EVERY
             self._living[0].forget()
             self._table.measure(self._living[0].resident)
+        if self._file_of_table and time.monotonic() >= self._next_table:
+            self._next_table = time.monotonic() + TABLE_EVERY
+            self._file_of_table.write_text(self._table.text() + "\n", encoding="utf-8")
 
     def _checked(self, server, job, record: dict, ends: str = "success") -> list[str]:
         from .jobs import checked
@@ -174,7 +182,8 @@ class Soak:
         def act(key: str) -> list[str]:
             from .jobs import drawn, run
 
-            job = drawn(self._chance, key, beside=what, proof="every call")
+            backend = self._chance.choice(("flash", "math"))
+            job = drawn(self._chance, key, backend=backend, beside=what, proof="every call")
             return self._checked(self._living[0], job, run(self._living[0], job))
 
         return act
@@ -202,7 +211,7 @@ class Soak:
         from .jobs import Job, interrupted
 
         job = Job(key, self._chance.choice(("flash", "math")), sampling={"steps": 5000, "seed": 1})
-        record = interrupted(self._living[0], job)
+        record = interrupted(self._living[0], job, self._chance.uniform(0.2, 3.0))
         return self._checked(self._living[0], job, record, ends="error")
 
     def _both(self, key: str) -> list[str]:

@@ -31,10 +31,13 @@ VALUES = (None, True, -1, 1.5, [], {}, [[]], ["1", 0], ["99", 0], {"a": {"b": []
 
 
 def prompt_inputs(chance: random.Random, graph: dict) -> dict:
-    """The graph with one input of one of our nodes spoiled."""
+    """The graph with one input of one of our nodes spoiled; what links give is for the host to check."""
     ours = [key for key, node in graph.items() if node["class_type"].startswith("WanAttn")]
     node = graph[chance.choice(ours)]
-    name = chance.choice(sorted(node["inputs"]))
+    typed = [name for name, value in node["inputs"].items() if not isinstance(value, list)]
+    if not typed:
+        return graph
+    name = chance.choice(sorted(typed))
     node["inputs"][name] = chance.choice((*TEXTS, *VALUES))
     return graph
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import time
 from pathlib import Path
 
 from tests.host.server import Server, wait_until
@@ -20,7 +21,8 @@ def killed(server: Server, chance: random.Random, key: str) -> list[str]:
     job = Job(key, chance.choice(("flash", "math")), sampling={"steps": 5000, "seed": 1})
     prompt_id = server.queue(job.graph())
     wait_until(lambda: _begun(server, prompt_id), 60, server.log)
-    wait_until(lambda: _notes(server), 60, lambda: "nothing was kept of a run that goes on")
+    wait_until(lambda: _recorded(server), 60, lambda: "nothing was kept of a run that goes on")
+    time.sleep(chance.uniform(0.0, 4.0))
     server.kill()
     wrong = [f"lost file: {path.name} is not whole" for path in _broken(server)]
     server.start()
@@ -35,6 +37,14 @@ def _begun(server: Server, prompt_id: str) -> bool:
 
 def _notes(server: Server) -> list[Path]:
     return list((server.output / "wanattn").glob(".running_*.json"))
+
+
+def _recorded(server: Server) -> bool:
+    """Whether what is kept of the run that goes on has calls in it already."""
+    try:
+        return any(_calls(path, "payload") for path in _notes(server))
+    except FileNotFoundError:  # another one takes its place
+        return False
 
 
 def _broken(server: Server) -> list[Path]:
@@ -67,8 +77,11 @@ def _cut_off(path: Path) -> bool:
     return any(note.startswith(CUT_OFF) for note in payload.get("notes", ()))
 
 
-def _calls(path: Path) -> int:
-    return json.loads(path.read_text(encoding="utf-8"))["calls"]
+def _calls(path: Path, *place: str) -> int:
+    told = json.loads(path.read_text(encoding="utf-8"))
+    for name in place:
+        told = told[name]
+    return told["calls"]
 
 
 def hostile_file(server: Server, chance: random.Random, key: str, kind: str) -> list[str]:

@@ -23,7 +23,7 @@ class RunProgress:
 
     def step(self, number: int, steps: int) -> None:
         self._steps += 1
-        expected = self._expected or max(steps, 1) * self._samplers
+        expected = self._expected or max(steps, 1) * max(self._samplers, 1)
         units = min(self._weight / expected, self._left)
         self._left -= units
         self._progress.advance(units, f"{self._doing} step {number}/{steps}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from .answers import refusals, said
 from .catalogue import Catalogue
 from .prompt import Prompt, links, title
 
@@ -51,7 +52,7 @@ def no_wan(reports: Iterable[Mapping]) -> str:
     models = [report.get("model") or {} for report in reports]
     if not models or any(model.get("wan") for model in models):
         return ""
-    names = ", ".join(dict.fromkeys(str(model.get("class")) for model in models))
+    names = ", ".join(dict.fromkeys(said(model.get("class")) for model in models))
     return (
         f"the workflow's model is {names}, needs a Wan model: "
         "load one in the workflow, or add --any-model to measure this one"
@@ -61,27 +62,22 @@ def no_wan(reports: Iterable[Mapping]) -> str:
 def refusal(answer: dict, catalogue: Catalogue) -> str:
     """What the server said to a workflow that it did not queue, or not all of."""
     sentences = [
-        _of_node(
-            f"{found.get('class_type', 'node')} {key}",
-            found.get("class_type", ""),
-            error,
-            catalogue,
-        )
-        for key, found in (answer.get("node_errors") or {}).items()
-        for error in found.get("errors", [])
+        _of_node(f"{kind} {key}", kind, error, catalogue) for key, kind, error in refusals(answer)
     ]
     if not sentences:
         error = answer.get("error")
         sentences = [_joined(error if isinstance(error, dict) else {"message": error})]
-    return f"the server refuses the workflow: {'; '.join(sentences)}"
+    more = [f"and {len(sentences) - SHOWN} more"] if len(sentences) > SHOWN else []
+    return f"the server refuses the workflow: {'; '.join([*sentences[:SHOWN], *more])}"
 
 
 def _of_node(node: str, class_type: str, error: dict, catalogue: Catalogue) -> str:
-    facts = error.get("extra_info") or {}
-    name, value = facts.get("input_name", ""), facts.get("received_value")
+    facts = error.get("extra_info")
+    facts = facts if isinstance(facts, dict) else {}
+    name, value = said(facts.get("input_name")), said(facts.get("received_value"))
     if error.get("type") != "value_not_in_list":
         return f"{node}: {_joined(error)}"
-    choices = [str(choice) for choice in catalogue.choices(class_type, name)]
+    choices = [said(choice) for choice in catalogue.choices(class_type, name)]
     more = f" and {len(choices) - SHOWN} more" if len(choices) > SHOWN else ""
     has = f"it has {', '.join(choices[:SHOWN])}{more}" if choices else "it has none"
     return (
@@ -91,16 +87,14 @@ def _of_node(node: str, class_type: str, error: dict, catalogue: Catalogue) -> s
 
 
 def _joined(error: dict) -> str:
-    said = [str(error.get(part) or "").strip() for part in ("message", "details")]
-    return (
-        ": ".join(" ".join(text.split()) for text in said if text) or "no reason given, see its log"
-    )
+    parts = [said(error.get(part) or "") for part in ("message", "details")]
+    return ": ".join(filter(None, parts)) or "no reason given, see its log"
 
 
 def failure(event: dict, where: str) -> str:
     """Of an execution_error; `where` is the node as the user calls it."""
     kind = str(event.get("exception_type") or "")
-    message = " ".join(str(event.get("exception_message") or "").split("TIPS:")[0].split())
+    message = said(str(event.get("exception_message") or "").split("TIPS:")[0])
     if any(sign in f"{kind} {message}" for sign in MEMORY):
         return f"{where} ran out of memory ({message}): use fewer --frames or a smaller --size"
     return f"{where} failed: {message or kind or 'no reason given'}"

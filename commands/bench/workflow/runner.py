@@ -6,7 +6,9 @@ import contextlib
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 
+from . import answers
 from .catalogue import Catalogue
 from .plan import Plan
 from .prompt import Prompt, title
@@ -70,7 +72,7 @@ class Runner:
         # Where one output of several is refused, the server runs the others.
         if status != 200 or "prompt_id" not in said or said.get("node_errors"):
             raise ValueError(refusal(said, self._catalogue))
-        trial.prompt_id = said["prompt_id"]
+        trial.prompt_id = self._server.sense("prompt", answers.queued, said)
 
     async def _follow(self, trial: Trial) -> None:
         heard = time.monotonic()
@@ -125,9 +127,12 @@ class Runner:
     async def _record(self, trial: Trial) -> dict | None:
         """The server's record of the run, which is there once it has ended."""
         for _ in range(2):  # it may end between the two questions
-            history = await self._server.get(f"history/{trial.prompt_id}")
-            if trial.prompt_id in history:
-                return history[trial.prompt_id]
+            place, of = (
+                f"history/{trial.prompt_id}",
+                partial(answers.record, prompt_id=trial.prompt_id),
+            )
+            if found := await self._server.read(place, of):
+                return found
             if trial.end or any(trial.prompt_id in jobs for jobs in await self._server.jobs()):
                 return None
         raise RuntimeError(f"the run was taken out of the queue of {self._server.name}")
@@ -149,7 +154,7 @@ class Runner:
                 f"the server took {', '.join(cached)} from its cache and did not sample: "
                 "start ComfyUI without packs that change its cache"
             )
-        if not trial.duration:
+        if trial.duration <= 0:
             raise RuntimeError(
                 f"{self._server.name} does not say how long a run took, needs ComfyUI 0.8 or newer"
             )

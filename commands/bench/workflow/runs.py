@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ....attention.choose.measure.turns import turns
 from ....bench.benchmark import Progress
 from ....bench.results.row import Results
-from . import machine, prompt
+from . import answers, machine, prompt
 from .catalogue import Catalogue
 from .fingerprint import digest
 from .plan import Plan
@@ -61,9 +61,9 @@ async def measure(plan: Plan, results: Results, progress: Progress) -> None:
         results.environment = {
             "started": known.get("started"),
             "workflow": f"{plan.workflow} ({digest(plan.prompt, plan.replaced)})",
-            **machine.facts(await server.get("system_stats")),
+            **machine.facts(await server.read("system_stats", answers.stats)),
         }
-        catalogue = Catalogue(await server.get("object_info"))
+        catalogue = Catalogue(await server.read("object_info", answers.classes))
         check(plan, catalogue)
         stages = [stage(plan, frames, catalogue, results) for frames in plan.frames]
         results.baseline = plan.baseline
@@ -82,7 +82,8 @@ def check(plan: Plan, catalogue: Catalogue) -> None:
     offered = catalogue.choices(BACKEND, "backend")
     unknown = [name for name in plan.backends if name not in offered]
     if unknown:
-        raise ValueError(f"--backends {', '.join(unknown)}, needs some of {', '.join(offered)}")
+        names = answers.said(", ".join(map(str, offered)))
+        raise ValueError(f"--backends {answers.said(', '.join(unknown))}, needs some of {names}")
 
 
 def stage(plan: Plan, frames: int | None, catalogue: Catalogue, results: Results) -> Stage:

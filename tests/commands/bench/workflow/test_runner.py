@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("aiohttp", reason="aiohttp not installed")
 
 from wanattn.commands.bench.workflow.runner import Runner
+from wanattn.commands.bench.workflow.server import Server
 from wanattn.commands.bench.workflow.wiring import wire
 from wanattn.tests.commands.bench.workflow.flows import CLASSES, graph, plain
 
@@ -18,6 +19,7 @@ class Scripted:
     """A server whose diagnostics report these models one after the other, and whose run then succeeds."""
 
     name, client_id = "http://box", "c"
+    read, sense = Server.read, Server.sense
 
     def __init__(self, *models):
         self._models, self.withdrawn = models, False
