@@ -203,3 +203,12 @@ def test_the_blueprint_is_what_the_tool_writes():
     made = {f"{WATCHED_MODEL}.json": render(blueprint())}
 
     assert {path.name: path.read_text(encoding="utf-8") for path in BLUEPRINTS.glob("*")} == made
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_template_has_a_small_picture(path):
+    """The page looks for a JPEG of the same name."""
+    picture = path.with_suffix(".jpg").read_bytes()
+
+    assert picture.startswith(b"\xff\xd8\xff")
+    assert len(picture) < 60_000

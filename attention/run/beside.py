@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import statistics
 
 from .. import failure
 from ..backends import Backend
@@ -12,11 +13,12 @@ from ..record.record import Record
 from .forward import Forward
 
 MOST_ON_CPU = 2e10  # floating-point operations of a call: a slow function may take a minute for one of a real video
+TIMED = {"cpu": 5, "cuda": 1}  # a processor is shared with others, and its calls here are short
 log = logging.getLogger("wanattn")
 
 
 class Beside:
-    """Runs `default` twice for each kind of call and keeps the second time, the first may compile or load something.
+    """Runs `default` once for each kind of call, since it may compile or load something, and TIMED times for the clock.
 
     Nothing is waited for: the time is read with those of the other calls. Errors of the types in `passing` come through,
     whatever else goes wrong only leaves a kind without a time.
@@ -25,28 +27,31 @@ class Beside:
     def __init__(self, default: Backend | None, passing: tuple[type[BaseException], ...]) -> None:
         self._default = default
         self._passing = passing
-        self._found: dict[Call, Record] = {}
+        self._found: dict[Call, list[Record]] = {}
 
     @property
     def milliseconds(self) -> dict[Call, float]:
         """By kind of call, as far as they are known."""
-        found = list(self._found.items())
-        return {call: each.milliseconds for call, each in found if each.milliseconds is not None}
+        found = {call: _known(records) for call, records in list(self._found.items())}
+        return {call: statistics.median(times) for call, times in found.items() if times}
 
     @property
     def spent(self) -> float:
         """Milliseconds on the device."""
-        return 2 * sum(self.milliseconds.values())
+        found = [_known(records) for records in list(self._found.values())]
+        return sum(sum(times) + statistics.median(times) for times in found if times)
 
     def time(self, call: Call, inputs: Inputs, forward: Forward) -> None:
         default = self._default
         if default is None or call in self._found or not _worth(call) or capturing(inputs.q):
             return
-        record = Record(call, default.name, default.name, "host")
-        self._found[call] = record
+        self._found[call] = records = []
         try:
             default.run(*inputs)
-            forward.timed(default.run, inputs, inputs.q.device, record)
+            for _ in range(TIMED[call.device_type]):
+                record = Record(call, default.name, default.name, "host")
+                forward.timed(default.run, inputs, inputs.q.device, record)
+                records.append(record)
         except self._passing:
             raise
         except Exception as error:  # a figure is a help, never a condition
@@ -54,6 +59,10 @@ class Beside:
                 "%s was not timed for %s: %s", default.label, call.describe(), failure.words(error)
             )
             failure.release(error)
+
+
+def _known(records: list[Record]) -> list[float]:
+    return [each.milliseconds for each in list(records) if each.milliseconds is not None]
 
 
 def _worth(call: Call) -> bool:

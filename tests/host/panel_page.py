@@ -19,7 +19,8 @@ READY = "window.app?.graph && window.app?.extensionManager?.command"
 LOAD = """async ([graph, places]) => {
     await window.app.loadApiJson(graph, "wanattn.json");
     for (const node of window.app.graph.nodes) node.pos = places[node.id] ?? [node.id * 10, 1200];
-    await window.app.loadGraphData(window.app.graph.serialize()); // now it has an id of its own, as a file has
+    const saved = window.app.graph.serialize();
+    await window.app.loadGraphData({ ...saved, id: crypto.randomUUID() }); // an id of its own, as a file has
     window.app.canvas.ds.scale = 1;
     window.app.canvas.ds.offset = [80, 70];
     window.app.canvas.setDirty(true, true);

@@ -52,6 +52,8 @@ class Server:
         """`base` as the server's own system names it."""
         options = ["--cpu", "--base-directory", base, "--listen", "127.0.0.1"]
         options += ["--port", str(self.port), "--disable-auto-launch", "--disable-api-nodes"]
+        if page := os.environ.get("COMFYUI_PAGE"):  # an older host's own page, in a folder
+            options += ["--front-end-root", page]
         return [*options, "--database-url", f"sqlite:///{base}/comfyui.db"]
 
     def _answers(self) -> bool:

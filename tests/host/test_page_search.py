@@ -16,7 +16,7 @@ QUERIES = {
     "speed": "there",
 }
 ALIASES = ["attention"]  # what a host finds by the names of nodes alone
-RESULTS = """() => [...document.querySelectorAll("[role=option]")].map(item => item.innerText.split("\\n")[0].trim())"""
+RESULTS = """() => [...document.querySelectorAll("[role=option]")].map(item => item.innerText.split("\\n")[0].trim()).filter(Boolean)"""
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import pytest
 from wanattn.tests.host.graph import Graph
+from wanattn.tests.host.hosts import version_of
 from wanattn.tests.host.panel_page import (
     DESIGNS,
     LOAD,
@@ -67,7 +68,8 @@ def test_the_forecast_follows_the_wired_latent(open_page):
         """([id, width]) => {
             const node = window.app.graph.getNodeById(id);
             node.widgets.find(widget => widget.name === "width").value = width;
-            window.app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState?.();
+            const tracker = window.app.extensionManager.workflow.activeWorkflow.changeTracker;
+            (tracker.captureCanvasState ?? tracker.checkState).call(tracker);
         }""",
         [graph.node("EmptyHunyuanLatentVideo"), 640],
     )
@@ -163,7 +165,11 @@ def test_the_gain_is_on_both_nodes(server, open_page, design):
 
 
 @pytest.mark.parametrize("design", list(DESIGNS))
-def test_an_idle_backend_is_not_clipped(open_page, design):
+def test_an_idle_backend_is_not_clipped(server, open_page, design):
+    if design == "nodes2" and version_of(server.host) == "0.8.0":
+        pytest.skip(
+            "Nodes 2.0 of ComfyUI 0.8.0's own page gives a widget less than it asks for; it scrolls"
+        )
     page = open_page(design)
     page.evaluate(LOAD, list(sampled()))
     node = next(key for key, each in sampled()[0].items() if each["class_type"] == "WanAttnBackend")
@@ -241,7 +247,7 @@ def test_one_wrong_input_marks_one_field(open_page):
     graph.save(graph.sample(patched, graph.latent()), "mistakes/latent")
     page.evaluate(LOAD, [graph, {}])
     page.evaluate("() => void window.app.queuePrompt(0)")
-    read = """() => Object.fromEntries(Object.entries(window.app.extensionManager.lastNodeErrors ?? {})
+    read = """() => Object.fromEntries(Object.entries(window.app.extensionManager.lastNodeErrors ?? window.app.lastNodeErrors ?? {})
         .map(([id, node]) => [id, node.errors.map(error => error.details)]))"""
     page.wait_for_function(f"Object.values(({read})()).flat().length === 3", timeout=20_000)
     told = page.evaluate(read)

@@ -19,7 +19,8 @@ from pack import load_host
 from page import FLAGS, open_page
 from sampler import random_model
 
-VIEW = {"width": 1640, "height": 900}
+VIEW = {"width": 1660, "height": 1080}
+FRAME = {"x": 56, "y": 92, "width": 1604, "height": 870}  # of the view, clear of the page's menus
 BUILD = """payloads => {
     const { graph, canvas } = window.app;
     graph.clear();
@@ -36,7 +37,7 @@ BUILD = """payloads => {
         backend.connect(0, panel, 0);
         payload.places = { backend: String(backend.id), panel: String(panel.id) };
     });
-    Object.assign(canvas.ds, { scale: 1, offset: [70, 75] });
+    Object.assign(canvas.ds, { scale: 1, offset: [70, 130] });
     canvas.setDirty(true, true);
     return payloads.map(({ places }) => places);
 }"""
@@ -123,7 +124,7 @@ def drawn(options) -> None:
         ]
         page.evaluate(SEND, told)
         page.wait_for_timeout(1500)
-        page.screenshot(path=options.picture)
+        page.screenshot(path=options.picture, clip=FRAME)
         browser.close()
 
 

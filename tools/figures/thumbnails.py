@@ -1,6 +1,6 @@
 """Draws the pictures that the template browser shows: each template as it looks on ComfyUI's page after a run.
 
-COMFYUI_PATH=... python tools/figures/thumbnails.py, with ComfyUI's own Python; needs pytest, playwright and a Chromium on the
+COMFYUI_PATH=... python tools/figures/thumbnails.py [name ...], with ComfyUI's own Python; needs pytest, playwright and a Chromium on the
 PATH. The checkpoints are tiny ones of random weights under the official names, the run is a real one on this machine's CPU.
 """
 
@@ -126,7 +126,7 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         try:
             server.post("/api/settings", SETTINGS)
-            for name in TEMPLATES:
+            for name in sys.argv[1:] or TEMPLATES:
                 page = browser.new_page(viewport=VIEW)
                 page.goto(f"http://{server.address}/", wait_until="domcontentloaded")
                 settle(page)
