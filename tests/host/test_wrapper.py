@@ -220,7 +220,8 @@ def test_context_windows_are_all_counted(pack, load, nodes, watched):
     embeds = embeds.process(num_frames=25, width=64, height=64)[0]
     given = {"context_schedule": "static_standard", "context_frames": 9, "context_stride": 4}
     given |= {"context_overlap": 4, "freenoise": False, "verbose": False}
-    made = pack.NODE_CLASS_MAPPINGS["WanVideoContextOptions"]().process(**given)[0]
+    options = pack.NODE_CLASS_MAPPINGS["WanVideoContextOptions"]()
+    made = options.process(**{n: v for n, v in given.items() if n in _inputs(options)})[0]
     seen = watched(model)
     with WrapperCounting(model) as counting:
         sample(pack, seen, steps=1, cfg=1.0, image_embeds=embeds, context_options=made)
