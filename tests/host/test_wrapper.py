@@ -285,4 +285,5 @@ def test_the_blocks_of_vace_have_roles_of_their_own(pack, nodes, watched, tmp_pa
     with WrapperCounting(model) as counting:
         sample(pack, seen, steps=1, cfg=1.0, image_embeds=embeds)
     assert counting.counts("role")["vace self",] == len(layers)
+    assert len(counting.calls) == CALLS + 2 * len(layers)
     assert facts(nodes.report(seen).lines, "active") == counting.counts(*FACTS, "kernel")
