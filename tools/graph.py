@@ -6,7 +6,7 @@ import json
 import uuid
 from dataclasses import dataclass, field
 
-VERSIONS = {"comfy-core": "0.8.0", "wanattn": "0.1.0"}
+VERSIONS = {"comfy-core": "0.8.0", "wanattn": "0.1.0", "ComfyUI-WanVideoWrapper": "1.4.7"}
 # type: (linked inputs, outputs), each as "name:TYPE"; widgets are given as values when a node is added
 SLOTS = {
     "UNETLoader": ("", "MODEL:MODEL"),
@@ -40,6 +40,20 @@ SLOTS = {
     "MarkdownNote": ("", ""),
     "WanAttnBackend": ("model:MODEL rules:WANATTN_RULES", "MODEL:MODEL"),
     "WanAttnDiagnostics": ("model:MODEL", "MODEL:MODEL"),
+    "WanVideoModelLoader": ("", "model:WANVIDEOMODEL"),
+    "WanVideoTextEmbedBridge": (
+        "positive:CONDITIONING negative:CONDITIONING",
+        "text_embeds:WANVIDEOTEXTEMBEDS",
+    ),
+    "WanVideoEmptyEmbeds": ("", "image_embeds:WANVIDIMAGE_EMBEDS"),
+    "WanVideoSampler": (
+        "model:WANVIDEOMODEL image_embeds:WANVIDIMAGE_EMBEDS text_embeds:WANVIDEOTEXTEMBEDS samples:LATENT",
+        "samples:LATENT denoised_samples:LATENT",
+    ),
+    "WanVideoVAELoader": ("", "vae:WANVAE"),
+    "WanVideoDecode": ("vae:WANVAE samples:LATENT", "images:IMAGE"),
+    "WanAttnWrapperBackend": ("model:WANVIDEOMODEL rules:WANATTN_RULES", "model:WANVIDEOMODEL"),
+    "WanAttnWrapperDiagnostics": ("model:WANVIDEOMODEL", "model:WANVIDEOMODEL"),
     "WanAttnReport": ("model:MODEL after:*", "after:LATENT report:STRING picture:IMAGE"),
 }
 
@@ -128,7 +142,8 @@ def slots(text: str) -> list[dict]:
 def properties(kind: str, models: list[dict] | None) -> dict:
     if kind == "MarkdownNote":
         return {}
-    pack = "wanattn" if kind.startswith("WanAttn") else "comfy-core"
+    packs = {"WanAttn": "wanattn", "WanVideo": "ComfyUI-WanVideoWrapper"}
+    pack = next((p for start, p in packs.items() if kind.startswith(start)), "comfy-core")
     facts = {"cnr_id": pack, "ver": VERSIONS[pack], "Node name for S&R": kind}
     return {**facts, "models": models} if models else facts
 

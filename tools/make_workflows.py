@@ -7,23 +7,14 @@ from pathlib import Path
 
 from .blueprint import WATCHED_MODEL, blueprint
 from .graph import Graph, Node, render
+from .parts import model_file, prompts
+from .wrapper_workflow import wrapped
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "example_workflows"
 BLUEPRINTS = ROOT / "subgraphs"
-FILES = "https://huggingface.co/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files"
-ENCODERS = "https://huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files"
 INTERPOLATION = "https://huggingface.co/Comfy-Org/frame_interpolation/resolve/main"
 
-POSITIVE = (
-    "A lighthouse keeper in a yellow raincoat climbs a spiral stair with a brass lantern, rain on "
-    "the windows, warm light moving along the stone wall, slow steady camera rising with him, "
-    "photographic, natural grain."
-)
-NEGATIVE = (
-    "still image, frozen motion, overexposed, washed out, blurred details, subtitles, watermark, "
-    "compression artefacts, deformed hands, extra fingers, extra limbs, crowded background"
-)
 NOTE = """## Which attention runs, one answer for each expert
 
 Wan 2.2 14B is two models. Each has its own **Attention Backend** and **Attention Diagnostics**.
@@ -44,10 +35,6 @@ Both rows have the same model, prompt, seed and size; only **Attention Backend**
 """
 STEPS = {"20 steps": [20, 3.5, 10], "4 steps": [4, 1.0, 2]}  # steps, cfg, first of the low noise
 LORAS = {"t2v": "wan2.2_t2v_lightx2v_4steps_lora_v1.1", "i2v": "wan2.2_i2v_lightx2v_4steps_lora_v1"}
-
-
-def model_file(name: str, directory: str, base: str = FILES) -> dict:
-    return {"name": name, "url": f"{base}/{directory}/{name}", "directory": directory}
 
 
 def load(graph: Graph, name: str, at: tuple[int, int]) -> Node:
@@ -113,17 +100,6 @@ def experts(graph: Graph, task: str, pace: str) -> tuple[Node, Node, Node]:
     graph.link(samplers[1], "LATENT", reports[0], "after")
     graph.link(reports[0], "after", reports[1], "after")
     return samplers[0], samplers[1], reports[1]
-
-
-def prompts(graph: Graph, y: int) -> tuple[Node, Node]:
-    name = "umt5_xxl_fp8_e4m3fn_scaled.safetensors"
-    file = model_file(name, "text_encoders", ENCODERS)
-    clip = graph.add("CLIPLoader", (0, y), (380, 110), name, "wan", "default", models=[file])
-    positive = graph.add("CLIPTextEncode", (420, y), (480, 180), POSITIVE, title="Prompt")
-    negative = graph.add("CLIPTextEncode", (940, y), (480, 180), NEGATIVE, title="Negative prompt")
-    graph.link(clip, "CLIP", positive, "clip")
-    graph.link(clip, "CLIP", negative, "clip")
-    return positive, negative
 
 
 def conditioned(graph: Graph, samplers: tuple[Node, ...], sources: tuple[tuple[Node, str], ...]):
@@ -252,6 +228,7 @@ TEMPLATES: dict[str, Callable[[str], Graph]] = {
     "wan2.2_14B_i2v_attention": image_to_video,
     "wan2.2_5B_attention": five_b,
     "wan2.2_5B_compare_attention": compare,
+    "wan2.2_14B_t2v_wrapper_attention": wrapped,
 }
 WORKFLOWS = tuple((lambda name=name, make=make: make(name)) for name, make in TEMPLATES.items())
 

@@ -220,7 +220,8 @@ def test_context_windows_are_all_counted(pack, load, nodes, watched):
     embeds = embeds.process(num_frames=25, width=64, height=64)[0]
     given = {"context_schedule": "static_standard", "context_frames": 9, "context_stride": 4}
     given |= {"context_overlap": 4, "freenoise": False, "verbose": False}
-    made = pack.NODE_CLASS_MAPPINGS["WanVideoContextOptions"]().process(**given)[0]
+    options = pack.NODE_CLASS_MAPPINGS["WanVideoContextOptions"]()
+    made = options.process(**{n: v for n, v in given.items() if n in _inputs(options)})[0]
     seen = watched(model)
     with WrapperCounting(model) as counting:
         sample(pack, seen, steps=1, cfg=1.0, image_embeds=embeds, context_options=made)
@@ -269,3 +270,20 @@ def test_its_own_compile_settings_keep_the_choice(pack, path, nodes, watched, ba
     }
     assert {line["block"] for line in report.lines} == {str(block) for block in range(BLOCKS)}
     assert torch.equal(sample(pack, model, steps=1, cfg=1.0), plain)
+
+
+def test_the_blocks_of_vace_have_roles_of_their_own(pack, nodes, watched, tmp_path):
+    if not wrapper.modern(pack):
+        pytest.skip(f"this version of {wrapper.NAME} has no VACE")
+    layers = list(range(0, BLOCKS, 2))
+    path = wrapper.save_tiny(pack, tmp_path, {"vace_layers": layers, "vace_in_dim": 96})
+    model = wrapper.load(pack, path)
+    embeds = pack.NODE_CLASS_MAPPINGS["WanVideoEmptyEmbeds"]()
+    embeds = embeds.process(num_frames=5, width=64, height=64)[0]
+    embeds |= {"vace_context": [torch.randn(96, 2, 8, 8)], "vace_scale": 1.0, "vace_seq_len": 32}
+    seen = watched(model)
+    with WrapperCounting(model) as counting:
+        sample(pack, seen, steps=1, cfg=1.0, image_embeds=embeds)
+    assert counting.counts("role")["vace self",] == len(layers)
+    assert len(counting.calls) == CALLS + 2 * len(layers)
+    assert facts(nodes.report(seen).lines, "active") == counting.counts(*FACTS, "kernel")

@@ -136,12 +136,37 @@ def _on_the_cpu() -> Iterator[None]:
         plain = torch.autocast
 
         def autocast(device_type="cpu", dtype=None, enabled=True, **more):
+            if dtype == torch.float32:
+                return _wide(plain)
             return plain("cpu", dtype=torch.bfloat16, enabled=enabled, **more)
 
         stack.enter_context(patch.object(mm, "get_autocast_device", lambda device: "cpu"))
         stack.enter_context(patch.object(torch, "autocast", autocast))
+        stack.enter_context(patch.object(torch.nn.functional, "layer_norm", _normed))
         for name in ("reset_peak_memory_stats", "max_memory_allocated", "max_memory_reserved"):
             stack.enter_context(patch.object(torch.cuda, name, lambda *given: 0))
+        yield
+
+
+PLAIN_NORM = torch.nn.functional.layer_norm
+
+
+def _normed(x, shape, weight=None, bias=None, eps=1e-5):
+    """With parameters of any dtype, as CUDA's autocast has it."""
+    same = weight is None or weight.dtype == x.dtype
+    weight, bias = (w if same or w is None else w.to(x.dtype) for w in (weight, bias))
+    return PLAIN_NORM(x, shape, weight, bias, eps)
+
+
+@contextmanager
+def _wide(autocast) -> Iterator[None]:
+    """Autocast to float32, which CUDA has and a CPU has not."""
+    plain = torch.nn.functional.linear
+
+    def linear(x, weight, bias=None):
+        return plain(x.float(), weight.float(), None if bias is None else bias.float())
+
+    with autocast("cpu", enabled=False), patch.object(torch.nn.functional, "linear", linear):
         yield
 
 

@@ -1,0 +1,91 @@
+"""Our template for WanVideoWrapper in the real page and server, with the real pack and tiny weights under the official names."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from wanattn.tests.host import packs, wrapper
+from wanattn.tests.host.test_page_templates import MISSING, OPEN, PROMPT
+from wanattn.tests.host.workbench import read_report
+
+NAME = "wan2.2_14B_t2v_wrapper_attention"
+STEPS, BOUNDARY = 4, 2
+SMALL = {"width": 64, "height": 64, "num_frames": 5, "steps": STEPS, "load_device": "main_device"}
+QUANTIZED = "fp8_e4m3fn_scaled"  # of the official files; the tiny ones are plain
+
+
+@pytest.fixture(scope="module")
+def server(comfy, tmp_path_factory):
+    """A server with the pack, the wrapper and both experts."""
+    from wanattn.tests.host.conftest import HOST
+    from wanattn.tests.host.server import Server, install_nodes
+
+    pack = wrapper.loaded()
+    if not wrapper.modern(pack):
+        pytest.skip(f"this version of {wrapper.NAME} has other inputs than the template")
+    base = tmp_path_factory.mktemp("comfyui")
+    install_nodes(base)
+    (base / "custom_nodes" / "zz_wrapper").symlink_to(packs.folder() / wrapper.NAME)
+    models = base / "models" / "diffusion_models"
+    models.mkdir(parents=True)
+    for noise in ("high", "low"):
+        made = wrapper.save_tiny(pack, models)
+        made.rename(models / f"wan2.2_t2v_{noise}_noise_14B_fp8_scaled.safetensors")
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = str(packs.folder() / ".site")
+    server = Server(HOST, base)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        os.environ["PYTHONPATH"] = before
+
+
+def runnable(prompt: dict) -> dict:
+    """Without text encoder and VAE: the report of the second expert comes last."""
+    for key, node in list(prompt.items()):
+        kind, inputs = node["class_type"], node["inputs"]
+        inputs.update({name: value for name, value in SMALL.items() if name in inputs})
+        if inputs.get("quantization") == QUANTIZED:
+            inputs["quantization"] = "disabled"
+        for name in ("start_step", "end_step"):
+            if inputs.get(name) == 10:
+                inputs[name] = BOUNDARY
+        if kind == "CLIPTextEncode":
+            prompt[key] = {"class_type": "TestConditioning", "inputs": {"seed": int(key)}}
+        if kind in (
+            "CLIPLoader",
+            "WanVideoVAELoader",
+            "WanVideoDecode",
+            "CreateVideo",
+            "SaveVideo",
+        ):
+            del prompt[key]
+    return prompt
+
+
+def test_our_nodes_are_there_before_the_wrapper_is_loaded(server):
+    assert not [line for line in server.failed_imports() if "wanattn" in line or "zz_" in line]
+    known = server.get("/object_info")
+    assert {"WanAttnWrapperBackend", "WanAttnWrapperDiagnostics", "WanVideoSampler"} <= set(known)
+    assert known["WanAttnReport"]["input"]["required"]["model"][0] == "MODEL,WANVIDEOMODEL"
+
+
+def test_the_template_loads_in_the_page_and_tells_every_call(server, open_page):
+    page = open_page()
+    page.evaluate(OPEN, server.get(f"/api/workflow_templates/wanattn/{NAME}.json"))
+    assert page.evaluate(MISSING) == []
+    outputs = server.run(runnable(page.evaluate(PROMPT)))
+
+    texts = [output["text"][0] for output in outputs.values() if "wanattn" in output]
+    assert len(texts) == 2
+    for prefix, first in (("high_noise", 0), ("low_noise", 0)):
+        report = read_report(server.output, f"wanattn/{prefix}")
+        calls = 2 * BOUNDARY * wrapper.CALLS
+        assert report.payload["state"] == "finished"
+        assert len(report.lines) == calls
+        assert {line["requested"] for line in report.lines} == {"auto"}
+        steps = sorted({int(line["step"]) for line in report.lines})
+        assert steps == list(range(first, first + BOUNDARY))
