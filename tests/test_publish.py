@@ -189,7 +189,9 @@ def test_packages_are_the_published_folders_with_python():
 
 
 def test_every_node_has_a_help_page_and_no_page_is_left_over():
-    nodes = "\n".join(text_of(name) for name in published() if re.fullmatch(r"nodes/\w+\.py", name))
+    nodes = "\n".join(
+        text_of(name) for name in published() if re.fullmatch(r"nodes/(\w+/)?\w+\.py", name)
+    )
     ids = set(re.findall(r'node_id="(\w+)"', nodes))
 
     assert ids

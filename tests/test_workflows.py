@@ -7,12 +7,12 @@ import pytest
 import wanattn
 from wanattn.tools.blueprint import WATCHED_MODEL, blueprint
 from wanattn.tools.graph import render
-from wanattn.tools.make_workflows import BLUEPRINTS, FOLDER, WORKFLOWS
+from wanattn.tools.make_workflows import BLUEPRINTS, FOLDER, RAYLIGHT, WORKFLOWS
 
 ROOT = FOLDER.parent
 WIDGETS = {"Combo", "String", "Int", "Float", "Boolean"}
 FILES = sorted(FOLDER.glob("*.json"))
-OPTIONAL = {"audio", "rules", "clip_vision_output", "start_image"}
+OPTIONAL = {"audio", "rules", "clip_vision_output", "start_image", "lora"}
 SAMPLERS = ("KSampler", "KSamplerAdvanced")
 
 
@@ -39,7 +39,7 @@ def schema(call: ast.Call) -> tuple[str, list[tuple[str, str]]]:
 
 
 def schemas() -> dict[str, list[tuple[str, str]]]:
-    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "nodes").glob("*.py"))
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "nodes").rglob("*.py"))
     calls = (item for tree in trees for item in ast.walk(tree) if name_of(item) == "Schema")
     return dict(schema(call) for call in calls)
 
@@ -49,6 +49,12 @@ SCHEMAS = schemas()
 
 @pytest.fixture(params=FILES, ids=lambda path: path.stem)
 def graph(request):
+    return json.loads(request.param.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(params=[p for p in FILES if p.stem != RAYLIGHT], ids=lambda path: path.stem)
+def sampled(request):
+    """One that the host samples itself."""
     return json.loads(request.param.read_text(encoding="utf-8"))
 
 
@@ -139,9 +145,9 @@ def samplers_of(graph) -> list[dict]:
     return [node for kind in SAMPLERS for node in nodes_of(graph, kind)]
 
 
-def test_every_sampled_model_is_patched_and_watched(graph):
+def test_every_sampled_model_is_patched_and_watched(sampled):
     ours = ["ModelSamplingSD3", "WanAttnDiagnostics", "WanAttnBackend"]
-    chains = [chain(graph, node, "model") for node in samplers_of(graph)]
+    chains = [chain(sampled, node, "model") for node in samplers_of(sampled)]
 
     assert chains
     for found in chains:
@@ -149,16 +155,16 @@ def test_every_sampled_model_is_patched_and_watched(graph):
         assert found[3:] in (["UNETLoader"], ["LoraLoaderModelOnly", "UNETLoader"])
 
 
-def test_every_saved_picture_comes_after_a_report(graph):
+def test_every_saved_picture_comes_after_a_report(sampled):
     reported = set()
-    for decode in nodes_of(graph, "VAEDecode"):
-        report = upstream(graph, decode, "samples")
+    for decode in nodes_of(sampled, "VAEDecode"):
+        report = upstream(sampled, decode, "samples")
         assert report["type"] == "WanAttnReport"
-        reported |= {report["id"], *(node["id"] for node in before(graph, report, "after"))}
+        reported |= {report["id"], *(node["id"] for node in before(sampled, report, "after"))}
 
-    reports = {node["id"] for node in nodes_of(graph, "WanAttnReport")}
+    reports = {node["id"] for node in nodes_of(sampled, "WanAttnReport")}
     assert reports <= reported
-    assert len(reports) == len(samplers_of(graph))
+    assert len(reports) == len(samplers_of(sampled))
 
 
 def before(graph, node: dict, name: str) -> list[dict]:
@@ -169,17 +175,25 @@ def before(graph, node: dict, name: str) -> list[dict]:
     return found
 
 
-def test_the_second_expert_goes_on_where_the_first_stops(graph):
-    if not (experts := nodes_of(graph, "KSamplerAdvanced")):
-        assert len({tuple(node["widgets_values"]) for node in nodes_of(graph, "KSampler")}) == 1
+def test_the_second_expert_goes_on_where_the_first_stops(sampled):
+    if not (experts := nodes_of(sampled, "KSamplerAdvanced")):
+        assert len({tuple(node["widgets_values"]) for node in nodes_of(sampled, "KSampler")}) == 1
         return
     first, second = experts
     add_noise, _, _, steps, *_, start, end, leftover = first["widgets_values"]
 
-    assert upstream(graph, second, "latent_image") is first
+    assert upstream(sampled, second, "latent_image") is first
     assert (add_noise, start, leftover) == ("enable", 0, "enable")
     assert second["widgets_values"][0] == "disable"
     assert second["widgets_values"][7:9] == [end, steps]
+
+
+def test_raylights_actors_pass_the_backend_and_come_to_the_report_from_the_sampler():
+    graph = json.loads((FOLDER / f"{RAYLIGHT}.json").read_text(encoding="utf-8"))
+    (report,) = nodes_of(graph, "WanAttnRayReport")
+
+    found = chain(graph, report, "ray_actors")
+    assert found == ["XFuserKSamplerAdvanced", "WanAttnRayBackend", "RayUNETLoader"]
 
 
 def test_the_blueprint_is_what_the_tool_writes():

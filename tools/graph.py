@@ -6,7 +6,8 @@ import json
 import uuid
 from dataclasses import dataclass, field
 
-VERSIONS = {"comfy-core": "0.8.0", "wanattn": "0.1.0"}
+VERSIONS = {"comfy-core": "0.8.0", "wanattn": "0.1.0", "raylight": "1.5.1"}
+RAYLIGHT = ("RayInitializer", "RayUNETLoader", "XFuserKSamplerAdvanced")
 # type: (linked inputs, outputs), each as "name:TYPE"; widgets are given as values when a node is added
 SLOTS = {
     "UNETLoader": ("", "MODEL:MODEL"),
@@ -40,6 +41,20 @@ SLOTS = {
     "MarkdownNote": ("", ""),
     "WanAttnBackend": ("model:MODEL rules:WANATTN_RULES", "MODEL:MODEL"),
     "WanAttnDiagnostics": ("model:MODEL", "MODEL:MODEL"),
+    "RayInitializer": ("", "ray_actors_init:RAY_ACTORS_INIT"),
+    "RayUNETLoader": ("ray_actors_init:RAY_ACTORS_INIT lora:RAY_LORA", "ray_actors:RAY_ACTORS"),
+    "XFuserKSamplerAdvanced": (
+        "ray_actors:RAY_ACTORS positive:CONDITIONING negative:CONDITIONING latent_image:LATENT",
+        "latent:LATENT ray_actors:RAY_ACTORS",
+    ),
+    "WanAttnRayBackend": (
+        "ray_actors:RAY_ACTORS rules:WANATTN_RULES",
+        "ray_actors:RAY_ACTORS",
+    ),
+    "WanAttnRayReport": (
+        "ray_actors:RAY_ACTORS",
+        "ray_actors:RAY_ACTORS report:STRING picture:IMAGE",
+    ),
     "WanAttnReport": ("model:MODEL after:*", "after:LATENT report:STRING picture:IMAGE"),
 }
 
@@ -129,6 +144,7 @@ def properties(kind: str, models: list[dict] | None) -> dict:
     if kind == "MarkdownNote":
         return {}
     pack = "wanattn" if kind.startswith("WanAttn") else "comfy-core"
+    pack = "raylight" if kind in RAYLIGHT else pack
     facts = {"cnr_id": pack, "ver": VERSIONS[pack], "Node name for S&R": kind}
     return {**facts, "models": models} if models else facts
 

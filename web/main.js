@@ -29,7 +29,8 @@ const BACKEND = "WanAttnBackend";
 const DIAGNOSTICS = "WanAttnDiagnostics";
 const REPORT = "WanAttnReport";
 const BENCHMARK = "WanAttnBenchmark";
-const TOLD = new Set([BACKEND, DIAGNOSTICS]); // those whose panel says what the host's text does
+const RANKS = "WanAttnRayReport"; // a panel that comes when the run is over
+const TOLD = new Set([BACKEND, DIAGNOSTICS, RANKS]); // those whose panel says what the host's text does
 const BYPASSED = 4;
 const LOOK_EVERY = 300; // milliseconds; the host has no event for a prompt that it refused
 const HISTORY = "/history?max_items=16";
@@ -37,6 +38,7 @@ const HISTORY = "/history?max_items=16";
 const SIZES = {
   [DIAGNOSTICS]: { width: 600, height: 600, least: 232 },
   [BENCHMARK]: { width: 600, height: 640, least: 232 },
+  [RANKS]: { width: 600, height: 600, least: 232 },
   [BACKEND]: { width: 320, least: 152 }, // eight lines: what it will do and what is here
   [REPORT]: { width: 480, height: 360, least: 132 },
 };
@@ -241,6 +243,7 @@ function takesPart(node) {
 /** @type {Record<string, () => View>} */
 const MAKERS = {
   [DIAGNOSTICS]: () => createPanel({ saveHtml, colour: setting(COLOUR) }),
+  [RANKS]: () => createPanel({ saveHtml, colour: setting(COLOUR) }),
   [BACKEND]: createLine,
   [BENCHMARK]: createBench,
   [REPORT]: () => createReport({ address, open: openPage }),
