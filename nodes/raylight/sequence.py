@@ -18,7 +18,6 @@ from ...attention.call import Inputs
 from ...attention.run.follow import current
 from ...attention.run.forward import Forward, Place
 from ...attention.run.given import Split
-from ...attention.run.given import Split
 
 MODELS = "raylight.diffusion_models."
 ATTENTION = "xfuser_optimized_attention"
@@ -86,15 +85,6 @@ def _seam(layer, ring: bool) -> tuple[object, str]:
             f"this xfuser's ring attention has no {SELECT}, needs one for another kernel to run there"
         )
     return module, SELECT
-
-
-def _watched() -> Forward | None:
-    forward = current()
-    return forward if forward and forward.taker else None
-
-
-def _size(group) -> int:
-    return torch.distributed.get_world_size(group) if group is not None else 1
 
 
 def _way_back(layer, sums: Sums | None) -> Callable:
