@@ -7,12 +7,12 @@ import pytest
 import wanattn
 from wanattn.tools.blueprint import WATCHED_MODEL, blueprint
 from wanattn.tools.graph import render
-from wanattn.tools.make_workflows import BLUEPRINTS, FOLDER, WORKFLOWS
+from wanattn.tools.make_workflows import BLUEPRINTS, FOLDER, RAYLIGHT, WORKFLOWS
 
 ROOT = FOLDER.parent
 WIDGETS = {"Combo", "String", "Int", "Float", "Boolean"}
 FILES = sorted(FOLDER.glob("*.json"))
-OPTIONAL = {"audio", "rules", "clip_vision_output", "start_image", "samples"}
+OPTIONAL = {"audio", "rules", "clip_vision_output", "start_image", "samples", "lora"}
 SAMPLERS = ("KSampler", "KSamplerAdvanced", "WanVideoSampler")
 WRAPPED = ["WanAttnWrapperDiagnostics", "WanAttnWrapperBackend", "WanVideoModelLoader"]
 
@@ -67,6 +67,12 @@ SCHEMAS = schemas()
 
 @pytest.fixture(params=FILES, ids=lambda path: path.stem)
 def graph(request):
+    return json.loads(request.param.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(params=[p for p in FILES if p.stem != RAYLIGHT], ids=lambda path: path.stem)
+def sampled(request):
+    """One that the host samples itself."""
     return json.loads(request.param.read_text(encoding="utf-8"))
 
 
@@ -157,9 +163,9 @@ def samplers_of(graph) -> list[dict]:
     return [node for kind in SAMPLERS for node in nodes_of(graph, kind)]
 
 
-def test_every_sampled_model_is_patched_and_watched(graph):
+def test_every_sampled_model_is_patched_and_watched(sampled):
     ours = ["ModelSamplingSD3", "WanAttnDiagnostics", "WanAttnBackend"]
-    chains = [chain(graph, node, "model") for node in samplers_of(graph)]
+    chains = [chain(sampled, node, "model") for node in samplers_of(sampled)]
 
     assert chains
     for found in chains:
@@ -169,19 +175,19 @@ def test_every_sampled_model_is_patched_and_watched(graph):
         assert found[3:] in (["UNETLoader"], ["LoraLoaderModelOnly", "UNETLoader"])
 
 
-def test_every_saved_picture_comes_after_a_report(graph):
+def test_every_saved_picture_comes_after_a_report(sampled):
     reported = set()
-    for decode in (*nodes_of(graph, "VAEDecode"), *nodes_of(graph, "WanVideoDecode")):
-        report = upstream(graph, decode, "samples")
+    for decode in (*nodes_of(sampled, "VAEDecode"), *nodes_of(sampled, "WanVideoDecode")):
+        report = upstream(sampled, decode, "samples")
         assert report["type"] == "WanAttnReport"
         reported |= {
             report["id"],
-            *(node["id"] for node in before(graph, report, "after", "samples")),
+            *(node["id"] for node in before(sampled, report, "after", "samples")),
         }
 
-    reports = {node["id"] for node in nodes_of(graph, "WanAttnReport")}
+    reports = {node["id"] for node in nodes_of(sampled, "WanAttnReport")}
     assert reports <= reported
-    assert len(reports) == len(samplers_of(graph))
+    assert len(reports) == len(samplers_of(sampled))
 
 
 def before(graph, node: dict, *names: str) -> list[dict]:
@@ -193,22 +199,30 @@ def before(graph, node: dict, *names: str) -> list[dict]:
     return found
 
 
-def test_the_second_expert_goes_on_where_the_first_stops(graph):
-    if wrapped := nodes_of(graph, "WanVideoSampler"):
+def test_the_second_expert_goes_on_where_the_first_stops(sampled):
+    if wrapped := nodes_of(sampled, "WanVideoSampler"):
         assert [node["widgets_values"][-3:-1] for node in wrapped] == [[0, 10], [10, -1]]
-        way = [node["type"] for node in before(graph, wrapped[1], "samples", "after")]
+        way = [node["type"] for node in before(sampled, wrapped[1], "samples", "after")]
         assert way == ["WanAttnReport", "WanVideoSampler"]
         return
-    if not (experts := nodes_of(graph, "KSamplerAdvanced")):
-        assert len({tuple(node["widgets_values"]) for node in nodes_of(graph, "KSampler")}) == 1
+    if not (experts := nodes_of(sampled, "KSamplerAdvanced")):
+        assert len({tuple(node["widgets_values"]) for node in nodes_of(sampled, "KSampler")}) == 1
         return
     first, second = experts
     add_noise, _, _, steps, *_, start, end, leftover = first["widgets_values"]
 
-    assert upstream(graph, second, "latent_image") is first
+    assert upstream(sampled, second, "latent_image") is first
     assert (add_noise, start, leftover) == ("enable", 0, "enable")
     assert second["widgets_values"][0] == "disable"
     assert second["widgets_values"][7:9] == [end, steps]
+
+
+def test_raylights_actors_pass_the_backend_and_come_to_the_report_from_the_sampler():
+    graph = json.loads((FOLDER / f"{RAYLIGHT}.json").read_text(encoding="utf-8"))
+    (report,) = nodes_of(graph, "WanAttnRayReport")
+
+    found = chain(graph, report, "ray_actors")
+    assert found == ["XFuserKSamplerAdvanced", "WanAttnRayBackend", "RayUNETLoader"]
 
 
 def test_the_blueprint_is_what_the_tool_writes():

@@ -6,7 +6,18 @@ import json
 import uuid
 from dataclasses import dataclass, field
 
-VERSIONS = {"comfy-core": "0.8.0", "wanattn": "0.1.0", "ComfyUI-WanVideoWrapper": "1.4.7"}
+VERSIONS = {
+    "comfy-core": "0.8.0",
+    "wanattn": "0.1.0",
+    "ComfyUI-WanVideoWrapper": "1.4.7",
+    "raylight": "1.5.1",
+}
+PACKS = {
+    "WanAttn": "wanattn",
+    "WanVideo": "ComfyUI-WanVideoWrapper",
+    "Ray": "raylight",
+    "XFuser": "raylight",
+}
 # type: (linked inputs, outputs), each as "name:TYPE"; widgets are given as values when a node is added
 SLOTS = {
     "UNETLoader": ("", "MODEL:MODEL"),
@@ -54,6 +65,20 @@ SLOTS = {
     "WanVideoDecode": ("vae:WANVAE samples:LATENT", "images:IMAGE"),
     "WanAttnWrapperBackend": ("model:WANVIDEOMODEL rules:WANATTN_RULES", "model:WANVIDEOMODEL"),
     "WanAttnWrapperDiagnostics": ("model:WANVIDEOMODEL", "model:WANVIDEOMODEL"),
+    "RayInitializer": ("", "ray_actors_init:RAY_ACTORS_INIT"),
+    "RayUNETLoader": ("ray_actors_init:RAY_ACTORS_INIT lora:RAY_LORA", "ray_actors:RAY_ACTORS"),
+    "XFuserKSamplerAdvanced": (
+        "ray_actors:RAY_ACTORS positive:CONDITIONING negative:CONDITIONING latent_image:LATENT",
+        "latent:LATENT ray_actors:RAY_ACTORS",
+    ),
+    "WanAttnRayBackend": (
+        "ray_actors:RAY_ACTORS rules:WANATTN_RULES",
+        "ray_actors:RAY_ACTORS",
+    ),
+    "WanAttnRayReport": (
+        "ray_actors:RAY_ACTORS",
+        "ray_actors:RAY_ACTORS report:STRING picture:IMAGE",
+    ),
     "WanAttnReport": ("model:MODEL after:*", "after:LATENT report:STRING picture:IMAGE"),
 }
 
@@ -142,8 +167,7 @@ def slots(text: str) -> list[dict]:
 def properties(kind: str, models: list[dict] | None) -> dict:
     if kind == "MarkdownNote":
         return {}
-    packs = {"WanAttn": "wanattn", "WanVideo": "ComfyUI-WanVideoWrapper"}
-    pack = next((p for start, p in packs.items() if kind.startswith(start)), "comfy-core")
+    pack = next((p for start, p in PACKS.items() if kind.startswith(start)), "comfy-core")
     facts = {"cnr_id": pack, "ver": VERSIONS[pack], "Node name for S&R": kind}
     return {**facts, "models": models} if models else facts
 

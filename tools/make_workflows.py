@@ -33,6 +33,15 @@ Both rows have the same model, prompt, seed and size; only **Attention Backend**
 - The two videos are put side by side in *Save Video*: exact backends look alike, an approximate one may drift.
 - The panels show milliseconds a call and seconds a step of each.
 """
+RAY_NOTE = """## One model on two GPUs, and what each of them ran
+
+Needs [Raylight](https://github.com/komikndr/raylight) with Ray and xDiT, and two GPUs.
+
+- **Attention Backend (Raylight)** sends every attention call on each GPU to the backend you choose. `auto` measures once for a kind of card.
+- **Attention Report (Raylight)** comes after the sampler: a column for each rank, the slowest named, and a JSON, a CSV and an HTML file.
+
+Set `ulysses_degree` to 1 and `cfg_degree` to 2 to give each GPU one of the two prompts instead.
+"""
 STEPS = {"20 steps": [20, 3.5, 10], "4 steps": [4, 1.0, 2]}  # steps, cfg, first of the low noise
 LORAS = {"t2v": "wan2.2_t2v_lightx2v_4steps_lora_v1.1", "i2v": "wan2.2_i2v_lightx2v_4steps_lora_v1"}
 
@@ -220,6 +229,50 @@ def compare(name: str) -> Graph:
     return graph
 
 
+def on_two_gpus(name: str) -> Graph:
+    """Wan 2.2 5B from text by Raylight's actors, sequence-parallel."""
+    graph = Graph(name)
+    given = (
+        "local",
+        "default",
+        2,
+        2,
+        1,
+        1,
+        1,
+        False,
+        False,
+        False,
+        False,
+        "TORCH_FLASH",
+        False,
+        False,
+    )
+    actors = graph.add("RayInitializer", (0, 0), (380, 400), *given)
+    file = model_file("wan2.2_ti2v_5B_fp16.safetensors", "diffusion_models")
+    model = graph.add("RayUNETLoader", (420, 0), (380, 110), file["name"], "default", models=[file])
+    choice = ("auto", "next best", "exact", 0.03)
+    chosen = graph.add("WanAttnRayBackend", (840, 0), (320, 300), *choice)
+    widgets = ["enable", 7, "fixed", 20, 5.0, "uni_pc", "simple", 0, 10000, "disable", 1.0]
+    sampler = graph.add("XFuserKSamplerAdvanced", (1640, 0), (320, 380), *widgets)
+    report = graph.add("WanAttnRayReport", (2000, 0), (520, 600), "wanattn/raylight")
+    vae = vae_loader(graph, "wan2.2_vae.safetensors", 860)
+    latent = graph.add("Wan22ImageToVideoLatent", (1640, 700), (320, 160), 1280, 704, 121, 1)
+    graph.link(actors, "ray_actors_init", model, "ray_actors_init")
+    graph.link(model, "ray_actors", chosen, "ray_actors")
+    graph.link(chosen, "ray_actors", sampler, "ray_actors")
+    graph.link(sampler, "ray_actors", report, "ray_actors")
+    graph.link(vae, "VAE", latent, "vae")
+    graph.link(latent, "LATENT", sampler, "latent_image")
+    conditioned(graph, (sampler,), tuple((each, "CONDITIONING") for each in prompts(graph, 680)))
+    decode = graph.add("VAEDecode", (2000, 700), (240, 60))
+    graph.link(sampler, "latent", decode, "samples")
+    graph.link(vae, "VAE", decode, "vae")
+    saved(graph, decode, 700, 24.0)
+    graph.add("MarkdownNote", (-480, 0), (440, 480), RAY_NOTE)
+    return graph
+
+
 # the name that the template browser shows, without _ : what is made of it
 TEMPLATES: dict[str, Callable[[str], Graph]] = {
     "wan2.2_14B_t2v_attention": lambda name: text_to_video(name, "20 steps"),
@@ -230,7 +283,11 @@ TEMPLATES: dict[str, Callable[[str], Graph]] = {
     "wan2.2_5B_compare_attention": compare,
     "wan2.2_14B_t2v_wrapper_attention": wrapped,
 }
-WORKFLOWS = tuple((lambda name=name, make=make: make(name)) for name, make in TEMPLATES.items())
+RAYLIGHT = "wan2.2_5B_raylight_attention"
+WORKFLOWS = tuple(
+    (lambda name=name, make=make: make(name))
+    for name, make in {**TEMPLATES, RAYLIGHT: on_two_gpus}.items()
+)
 
 
 def main() -> None:

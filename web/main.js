@@ -30,7 +30,8 @@ const DIAGNOSTICS = "WanAttnDiagnostics";
 const REPORT = "WanAttnReport";
 const BENCHMARK = "WanAttnBenchmark";
 const WRAPPED = { backend: "WanAttnWrapperBackend", diagnostics: "WanAttnWrapperDiagnostics" }; // of WanVideoWrapper
-const TOLD = new Set([BACKEND, DIAGNOSTICS, WRAPPED.backend, WRAPPED.diagnostics]); // those whose panel says what the host's text does
+const RANKS = "WanAttnRayReport"; // a panel that comes when the run is over
+const TOLD = new Set([BACKEND, DIAGNOSTICS, WRAPPED.backend, WRAPPED.diagnostics, RANKS]); // those whose panel says what the host's text does
 const BYPASSED = 4;
 const LOOK_EVERY = 300; // milliseconds; the host has no event for a prompt that it refused
 const HISTORY = "/history?max_items=16";
@@ -39,6 +40,7 @@ const SIZES = {
   [DIAGNOSTICS]: { width: 600, height: 600, least: 232 },
   [WRAPPED.diagnostics]: { width: 600, height: 600, least: 232 },
   [BENCHMARK]: { width: 600, height: 640, least: 232 },
+  [RANKS]: { width: 600, height: 600, least: 232 },
   [BACKEND]: { width: 320, least: 152 }, // eight lines: what it will do and what is here
   [WRAPPED.backend]: { width: 320, least: 152 },
   [REPORT]: { width: 480, height: 360, least: 132 },
@@ -245,6 +247,7 @@ function takesPart(node) {
 const MAKERS = {
   [DIAGNOSTICS]: () => createPanel({ saveHtml, colour: setting(COLOUR) }),
   [WRAPPED.diagnostics]: () => createPanel({ saveHtml, colour: setting(COLOUR) }),
+  [RANKS]: () => createPanel({ saveHtml, colour: setting(COLOUR) }),
   [BACKEND]: createLine,
   [WRAPPED.backend]: createLine,
   [BENCHMARK]: createBench,

@@ -32,6 +32,7 @@ class Sequence:
         self._sums = sums
         self._modules = 0
         self._layers: list = []
+        self._backs: dict[int, Callable] = {}  # one each, for calls of one kind to be known again
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -56,9 +57,10 @@ class Sequence:
         return self._layers
 
     def _stand_in(self, layer, original: Callable) -> Callable:
+        back = self._backs.setdefault(id(layer), _way_back(layer, self._sums))
         if self._sums is not None:
-            return functools.partial(_select, original, layer, self._sums)
-        return functools.partial(_attend, original, layer)
+            return functools.partial(_select, original, layer, back, self._sums)
+        return functools.partial(_attend, original, layer, back)
 
 
 def layers() -> list:
@@ -85,67 +87,40 @@ def _seam(layer, ring: bool) -> tuple[object, str]:
     return module, SELECT
 
 
-def _watched() -> Forward | None:
-    forward = current()
-    return forward if forward and forward.taker else None
+def _way_back(layer, sums: Sums | None) -> Callable:
+    """What runs a call that is left to Raylight, under the name that Raylight has for it."""
+
+    def left(kernel: Callable, tensors: tuple, named: dict) -> torch.Tensor:
+        out = kernel(*tensors, **named)
+        if sums is not None:
+            sums.newest = out[1]
+        return (out[0] if isinstance(out, tuple) else out).transpose(1, 2)  # B H N D
+
+    left.__module__, left.__qualname__ = "raylight", layer.attn_type.name
+    return left
 
 
-def _size(group) -> int:
-    return torch.distributed.get_world_size(group) if group is not None else 1
-
-
-def _attend(original: Callable, layer, q, k, v, *args, **named):
+def _attend(original: Callable, layer, back: Callable, q, k, v, *args, **named):
     """Tensors are [batch, tokens, heads, head_dim], here and in Raylight."""
     forward = _watched()
     special = args or named.get("joint_tensor_key") is not None or named.get("causal")
     if forward is None or special:
         return original(q, k, v, *args, **named)
-
-    def left() -> torch.Tensor:
-        out = original(q, k, v, **named)
-        return (out[0] if isinstance(out, tuple) else out).transpose(1, 2)  # B H N D
-
-    return _taken(forward, layer, (q, k, v), named.get("softmax_scale"), left)
+    leave = functools.partial(back, original, (q, k, v), named)
+    return _taken(forward, layer, (q, k, v), named.get("softmax_scale"), leave)
 
 
-def _taken(forward: Forward, layer, tensors, scale, left: Callable) -> torch.Tensor:
+def _taken(forward: Forward, layer, tensors, scale, leave: functools.partial) -> torch.Tensor:
     q, k, v = (x.transpose(1, 2) for x in tensors)  # B N H D -> B H N D
-    inputs = Inputs(q, k, v, None, scale)
-    spread = _size(layer.ulysses_pg)
-    q_len, kv_len = (
-        inputs.q.shape[2] // spread,
-        inputs.k.shape[2] // spread,
-    )  # as the model has them
+    spread = _size(layer.ulysses_pg)  # the model's own lengths tell the role
     block = forward.site.block if forward.site else None
-    place = Place(forward.role(q_len, kv_len, block), block, via=VIA)
+    role = forward.role(q.shape[2] // spread, k.shape[2] // spread, block)
     assert forward.taker
-    out = forward.taker.run(Left(inputs, layer.attn_type.name, left), place, forward)
-    return out.transpose(1, 2)
+    given = Split(Inputs(q, k, v, None, scale), leave)
+    return forward.taker.run(given, Place(role, block, via=VIA), forward).transpose(1, 2)
 
 
-class Left(Split):
-    """`back` is one for all calls of a kind, as what tells kinds apart asks."""
-
-    __slots__ = ("_name",)
-
-    def __init__(self, inputs: Inputs, name: str, left: Callable) -> None:
-        super().__init__(inputs, functools.partial(left))
-        self._name = name
-
-    @property
-    def back(self) -> Callable:
-        return _called(self._name)
-
-
-@functools.cache
-def _called(name: str) -> Callable:
-    def known() -> None: ...
-
-    known.__module__, known.__qualname__ = "raylight", name
-    return known
-
-
-def _select(original: Callable, layer, sums: Sums, *args, **named) -> Callable:
+def _select(original: Callable, layer, back: Callable, sums: Sums, *args, **named) -> Callable:
     """In the place of the function by which ring attention gets its kernel."""
     kernel = original(*args, **named)
 
@@ -154,12 +129,17 @@ def _select(original: Callable, layer, sums: Sums, *args, **named) -> Callable:
         named = {"softmax_scale": softmax_scale, "causal": causal, **others}
         if forward is None or rest or causal:
             return kernel(q, k, v, *rest, **named)
-
-        def left() -> torch.Tensor:
-            out, sums.newest = kernel(q, k, v, **named)[:2]
-            return out.transpose(1, 2)  # B H N D
-
-        out = _taken(forward, layer, (q, k, v), softmax_scale, left)
+        leave = functools.partial(back, kernel, (q, k, v), named)
+        out = _taken(forward, layer, (q, k, v), softmax_scale, leave)
         return out, sums.newest
 
     return run
+
+
+def _watched() -> Forward | None:
+    forward = current()
+    return forward if forward and forward.taker else None
+
+
+def _size(group) -> int:
+    return torch.distributed.get_world_size(group) if group is not None else 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from .packs import folder
+from .server import free_port
 
 PACK = "raylight"
 NEEDED = ("ray", "xfuser", "yunchang")
@@ -54,6 +56,10 @@ class Raylight:
         }
         self._before = dict(nodes._RAY_RUNTIME_ENV_LOCAL)
         nodes._RAY_RUNTIME_ENV_LOCAL.update(own)
+        # Raylight empties its folder when it starts: another's in use would be lost.
+        os.environ["RAYLIGHT_RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray")
+        os.environ["MASTER_PORT"] = str(free_port())
+        os.environ["RAY_worker_niceness"] = "0"  # beside other work, nice workers starve
         os.environ["RAY_OVERRIDE_RESOURCES"] = '{"GPU": 2, "CPU": 4}'
         degrees = (ulysses, ring, cfg, 1)
         flags = (False, False, False, False)

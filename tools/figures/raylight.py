@@ -176,11 +176,10 @@ def truth(ranks: Ranks, wishes: list[str]) -> int:
 
 
 def told_of(table: str) -> list[list[str]]:
-    """What the report says that each rank ran in the second sampler call, in order."""
+    """What the report says that each rank ran in the newest sampler call, in order."""
     told: list[list[str]] = [[], []]
     for line in csv.DictReader(io.StringIO(table)):
-        if line["run"] == "2":
-            told[int(line["rank"])].append(line["active"])
+        told[int(line["rank"])].append(line["active"])
     return told
 
 

@@ -4,7 +4,13 @@
 import { word } from "../report/words.js";
 
 /** @type {Record<string, string[]>} node to its menus of backends */
-const MENUS = { WanAttnBackend: ["backend"], WanAttnWrapperBackend: ["backend"], WanAttnRule: ["backend"], WanAttnSchedule: ["approximate", "exact"] };
+const MENUS = {
+  WanAttnBackend: ["backend"],
+  WanAttnWrapperBackend: ["backend"],
+  WanAttnRayBackend: ["backend"],
+  WanAttnRule: ["backend"],
+  WanAttnSchedule: ["approximate", "exact"],
+};
 
 /** The menu in groups: what can run here before what cannot. @param {string[]} values @param {Possible} possible */
 export function menuOrder(values, { lacking }) {
