@@ -59,7 +59,7 @@ class Raylight:
         # Raylight empties its folder when it starts: another's in use would be lost.
         os.environ["RAYLIGHT_RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray")
         os.environ["MASTER_PORT"] = str(free_port())
-        os.environ["RAY_worker_niceness"] = "0"  # beside other work, nice workers starve
+        os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  beside other work, nice workers starve
         os.environ["RAY_OVERRIDE_RESOURCES"] = '{"GPU": 2, "CPU": 4}'
         degrees = (ulysses, ring, cfg, 1)
         flags = (False, False, False, False)
