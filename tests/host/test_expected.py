@@ -68,6 +68,10 @@ def shown(monkeypatch):
     class Page:
         def __init__(self):
             self.sent = []
+            self.prompt_queue = self
+
+        def get_current_queue(self):
+            return [], []
 
         def send_progress_text(self, *_):
             pass
