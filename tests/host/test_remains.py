@@ -20,7 +20,7 @@ PAYLOAD = {
 
 @pytest.fixture
 def remains(workbench, monkeypatch):
-    from wanattn.nodes.host import remains
+    from wanattn.nodes.host.report import remains
 
     written = []
     monkeypatch.setattr(
