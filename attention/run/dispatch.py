@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -134,11 +134,11 @@ class Dispatcher:
         self._spoiled = False  # something was not finite in this run
         self._last = blocks - 1 if blocks else None
 
-    def reset(self, steps: int = 0) -> None:
-        """Start a run of so many steps, 0 where that is not known. Raises ValueError if a rule names another."""
+    def reset(self, steps: int = 0, devices: Iterable[torch.device] = ()) -> None:
+        """Start a run of so many steps, 0 where that is not known, on these devices. Raises ValueError if a rule names another."""
         with self._lock:
             self._kinds.clear()
-        self._guard = Guard()
+        self._guard = Guard(devices)
         self._spoiled = False
         self.notes.clear()
         self.warnings.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +51,11 @@ class _Sheet:
     suspects: list[Suspect]
 
 
+def _sheet(device: torch.device) -> _Sheet:
+    with torch.inference_mode(False):  # written in and out of inference mode
+        return _Sheet(torch.zeros(SEATS, OPERANDS, dtype=torch.float32, device=device), [])
+
+
 class Guard:
     """Sums each guarded output and its inputs into a number each; a sum that is not finite betrays a tensor that is not.
 
@@ -59,9 +64,10 @@ class Guard:
     The sums travel to the host at the end of a forward and are read once they have arrived.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, devices: Iterable[torch.device] = ()) -> None:
         self._lock = threading.Lock()  # the host may run several devices in threads of their own
-        self._sheets: dict[torch.device, _Sheet] = {}
+        # Made before anything runs: within a CUDA graph's memory pool nothing may be left behind.
+        self._sheets = {device: _sheet(device) for device in devices}
         self._travelling: deque[tuple[torch.Tensor, torch.cuda.Event | None, list[Suspect]]] = (
             deque()
         )
@@ -90,9 +96,7 @@ class Guard:
     def _watch(self, out: torch.Tensor, suspect: Suspect, inputs, whole: bool) -> None:
         sheet = self._sheets.get(out.device)
         if sheet is None:
-            with torch.inference_mode(False):  # written in and out of inference mode
-                sums = torch.zeros(SEATS, OPERANDS, dtype=torch.float32, device=out.device)
-            sheet = self._sheets[out.device] = _Sheet(sums, [])
+            sheet = self._sheets[out.device] = _sheet(out.device)
         if len(sheet.suspects) == SEATS:
             self._post()
         seat = sheet.sums[len(sheet.suspects)]

@@ -159,9 +159,8 @@ class Tap:
         context = get_executing_context()
         job = context and context.prompt_id
         self._keep_warnings(job)
-        self._watch.dispatcher.reset(steps)
-        if self.dispatcher:
-            self.dispatcher.reset(steps)
+        for dispatcher in filter(None, (self._watch.dispatcher, self.dispatcher)):
+            dispatcher.reset(steps, devices)
         self._strangers = replacements()
         self._running = True
         self.recorder.begin(job, steps)

@@ -47,6 +47,7 @@ def test_a_replayed_graph_computes_what_the_backend_computes(device, how, backen
     timings = Timings(None, "test")
     dispatcher = Dispatcher(Policy(backend), timings_of=lambda device: timings)
     recorder, qkv = Recorder(), random(device)
+    dispatcher.reset(devices=[qkv[0].device])
     other = [tensor * 0.5 for tensor in qkv]
 
     def serve(q, k, v, mask, scale, number, protected):
