@@ -64,8 +64,8 @@ class SharedTimings(Timings):
         self._shared = shared
         self._asked: set[str] = set()
 
-    def read(self, call: Call) -> dict[str, Timing]:
-        known = super().read(call)
+    def claim(self, call: Call) -> dict[str, Timing]:
+        known = self.read(call)
         key = f"{self.machine} {key_of(call)}"
         if known or key in self._asked:
             return known
@@ -75,9 +75,9 @@ class SharedTimings(Timings):
         told = self._shared.told(key)
         if told is not None:
             super().write(call, {name: Timing(**facts) for name, facts in json.loads(told).items()})
-        return super().read(call)
+        return self.read(call)
 
     def write(self, call: Call, timings: Mapping[str, Timing]) -> None:
         super().write(call, timings)
-        told = {name: asdict(timing) for name, timing in super().read(call).items()}
+        told = {name: asdict(timing) for name, timing in self.read(call).items()}
         self._shared.tell(f"{self.machine} {key_of(call)}", json.dumps(told))

@@ -13,6 +13,7 @@ from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.report.payload import payload_of
 from wanattn.attention.run.dispatch import Dispatcher
 from wanattn.attention.run.forward import Forward, Place
+from wanattn.attention.run.given import Split
 
 CARDS = torch.cuda.device_count()
 pytestmark = [
@@ -62,8 +63,8 @@ def test_calls_of_two_cards_are_told_apart_and_timed(backend):
         inputs = tensors(card)
         forward = Forward(step=0, recorders=[recorder])
         for block in range(CALLS):
-            leave = functools.partial(nothing)
-            results[card] = dispatcher.run(inputs, Place("self", block), forward, leave)
+            call = Split(inputs, functools.partial(nothing))
+            results[card] = dispatcher.run(call, Place("self", block), forward)
             recorder.stopwatch.settle()
 
     on_both(work)

@@ -53,7 +53,7 @@ class Measurements:
         return found
 
     def _remember(self, call: Call, backends: Sequence[Backend], inputs: Inputs) -> None:
-        known = self._timings_of(call.device).read(call)
+        known = self._timings_of(call.device).claim(call)
         for backend in backends:
             timing = known.get(backend.name)
             place = (key_of(call), backend.name)

@@ -102,6 +102,10 @@ class Timings:
                 self._loaded = True
             return self._credible(call, self._known.get(key_of(call), {}))
 
+    def claim(self, call: Call) -> dict[str, Timing]:
+        """As `read`, for whoever will measure what is not known."""
+        return self.read(call)
+
     def write(self, call: Call, timings: Mapping[str, Timing]) -> None:
         """Add to what is known, here and on disk."""
         self.read(call)
