@@ -36,6 +36,7 @@ OPERATORS = {
     "aten::_scaled_dot_product_attention_math": "math",
 }
 OWN = "raylight.TORCH_"  # Raylight's own ways of calling torch, as they are told where a call is left to them
+HOSTS = ("pytorch", "attention_pytorch")
 OTHERS = {"fa3": "fa3", "flash_attn_3": "fa3"}  # in the names of other packages' operators
 
 
@@ -165,6 +166,9 @@ def truth(ranks: Ranks, wishes: list[str]) -> int:
         seen = [named(events) for events in ranks.ask(_by_value("stop"))]
         payload, table = gathered(session_of(actors), "1")
         told = told_of(table)
+        if wish == "host":  # told by the name of ComfyUI's function, where it is that
+            told = [[kernel if name in HOSTS else name for name, kernel in zip(*pair, strict=False)]
+                    for pair in zip(told, seen, strict=True)]  # fmt: skip
         right = [told[rank] == seen[rank] and bool(seen[rank]) for rank in range(2)]
         wrong += not all(right)
         for rank, facts in enumerate(payload["devices"]):
