@@ -12,11 +12,12 @@ MEMORY = ("out of memory", "ALLOC_FAILED")
 
 def words(error: BaseException) -> str:
     """`OutOfMemoryError: CUDA out of memory.`"""
-    line = _text(error).strip().partition("\n")[0]
+    line = text(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
-def _text(error: BaseException) -> str:
+def text(error: BaseException) -> str:
+    """All of it, empty where it cannot be had."""
     try:
         return str(error)
     except Exception:  # an exception of a broken package may fail at that, too
@@ -39,4 +40,4 @@ def release(error: BaseException) -> None:
 
 
 def _is_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(part in _text(error) for part in MEMORY)
+    return isinstance(error, torch.OutOfMemoryError) or any(part in text(error) for part in MEMORY)

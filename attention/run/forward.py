@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import torch
 
 from ..call import Inputs
-from ..failure import words
+from ..failure import text
 from ..record.record import Record
 from ..record.recorder import Recorder
 from .given import Given
@@ -169,7 +169,7 @@ class Forward:
         try:
             yield
         except Exception as broken:
-            error = words(broken)
+            error = f"{type(broken).__name__}: {text(broken)}"
             raise
         finally:
             for capture in self.captures:

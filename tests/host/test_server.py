@@ -12,7 +12,7 @@ from wanattn.tests.host.workbench import read_report
 
 COLUMNS = (
     "run,step,block,role,cond,batch,heads,q_len,kv_len,head_dim,dtype,mask,"
-    "requested,active,evidence,reason,ms,via"
+    "requested,active,evidence,reason,ms,via,device"
 )
 FACES = {
     "WanAttnBackend": ("Attention Backend", ["model", "backend", "on_refusal"], ["MODEL"]),
