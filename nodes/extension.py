@@ -32,9 +32,7 @@ WRAPPER: list[type[io.ComfyNode]] = [WanAttnWrapperBackend, WanAttnWrapperDiagno
 
 
 class Extension(ComfyExtension):
-    async def on_load(self) -> None:
-        remains.recover()
-
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        remains.recover()  # here, since ComfyUI 0.8 never says that it loads an extension
         others = [*(RAYLIGHT if raylight_is_here() else []), *(WRAPPER if installed() else [])]
         return [*NODES, *others]
