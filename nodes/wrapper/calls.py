@@ -67,7 +67,7 @@ def _sdpa(forward: Forward, function: Callable, args: tuple, kwargs: dict, forei
 class Watching(StandIn):
     """Compiled code keeps the wrapper's own function, and is compiled anew without this one."""
 
-    __slots__ = ()
+    __slots__ = ("__dict__",)  # torch guards it
 
     def __call__(self, *args, **kwargs):
         if torch.compiler.is_compiling():
@@ -78,7 +78,7 @@ class Watching(StandIn):
 class Taking(StandIn):
     """Compiled code asks whoever serves it, in one operator."""
 
-    __slots__ = ()
+    __slots__ = ("__dict__",)
 
     def __call__(self, *args, **kwargs):
         if torch.compiler.is_compiling():
