@@ -9,6 +9,7 @@ from collections import Counter
 MIB = 2**20
 WARM = 0.25  # of the time, before memory is expected to be flat
 MOST_GROWTH = 48 * MIB  # between the second quarter of the time and the last one
+JUDGED = 10 * 60.0  # seconds from which on growth tells: a server warms up for minutes
 SHOWN = 40  # sentences
 
 
@@ -44,6 +45,8 @@ class Table:
         return round(statistics.median(last) - statistics.median(second))
 
     def conclude(self) -> None:
+        if time.monotonic() - self._began < JUDGED:
+            return
         grown = self.growth()
         told = [f"grew by {grown / MIB:.0f} MiB, needs at most {MOST_GROWTH // MIB}"]
         self.add("memory flat", told if grown > MOST_GROWTH else [])
