@@ -10,6 +10,7 @@ from wanattn.attention.call import Call, Inputs
 from wanattn.attention.choose.policy import NoBackend, Policy
 from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.report.gain import gain_of
+from wanattn.attention.run.beside import Beside
 from wanattn.attention.run.dispatch import Dispatcher
 from wanattn.attention.run.forward import Forward, Place
 from wanattn.attention.run.given import Split
@@ -106,3 +107,16 @@ def test_a_long_call_on_a_cpu_is_not_timed():
     dispatcher.beside.time(call, tensors(), Forward(recorders=[recorder]))
 
     assert seen == []
+
+
+def test_a_stranger_in_the_place_of_torchs_function_is_not_timed(monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        "wanattn.attention.run.beside.replacements", lambda: ["flash is not torch's own here"]
+    )
+    beside = Beside(host(lambda *operands: ran.append(1)), ())
+    inputs = tensors(2048)
+
+    beside.time(Call.of(*inputs[:4], "self"), inputs, Forward())
+
+    assert not ran and not beside.milliseconds
