@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from .frames import LOSSY, absence, files
 
@@ -67,7 +67,10 @@ def _distance(number: int, a: ndarray, b: ndarray) -> Distance:
     if min(a.shape[:2]) < LEAST_SIDE:
         raise ValueError(f"frames of {_size(a)}, need {LEAST_SIDE} pixels a side for SSIM")
     error = float(metrics.mean_squared_error(a, b))
-    likeness = metrics.structural_similarity(a, b, channel_axis=-1, data_range=WHITE, **WINDOW)
+    # The library says what else it may give where more is asked for.
+    likeness: Any = metrics.structural_similarity(
+        a, b, channel_axis=-1, data_range=WHITE, **cast("Any", WINDOW)
+    )
     largest = int(abs(a.astype("int16") - b.astype("int16")).max())
     return Distance(number, _size(a), error, float(likeness), largest)
 
