@@ -101,11 +101,27 @@ class WanAttnBackend(io.ComfyNode):
 def choices() -> list[io.Input]:
     """What is asked beside the model."""
     return [
+        *kernels(),
+        io.Combo.Input(
+            "other_packs",
+            options=list(OTHER_PACKS),
+            default=OTHER_PACKS[0],
+            tooltip=OTHERS_TIP,
+            extra_dict=ADVANCED,
+            optional=True,
+        ),
+        Rules.Input("rules", optional=True, tooltip=RULES_TIP),
+    ]
+
+
+def kernels(also: str = "") -> list[io.Input]:
+    """Which kernel, and what counts in the choice; `also` is what else to know of it."""
+    return [
         io.Combo.Input(
             "backend",
             options=list(wishes()),
             default="auto",
-            tooltip=BACKEND_TIP,
+            tooltip=f"{BACKEND_TIP} {also}".strip(),
             extra_dict={"wanattn": possible()},
         ),
         io.Combo.Input(
@@ -129,13 +145,4 @@ def choices() -> list[io.Input]:
             extra_dict=ADVANCED,
             optional=True,
         ),
-        io.Combo.Input(
-            "other_packs",
-            options=list(OTHER_PACKS),
-            default=OTHER_PACKS[0],
-            tooltip=OTHERS_TIP,
-            extra_dict=ADVANCED,
-            optional=True,
-        ),
-        Rules.Input("rules", optional=True, tooltip=RULES_TIP),
     ]

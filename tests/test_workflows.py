@@ -50,7 +50,7 @@ def spread(item: ast.expr, tree: ast.AST) -> list[ast.expr]:
     file, _, name = ast.unparse(item.value.func).rpartition(".")
     tree = parsed(ROOT / "nodes" / f"{file}.py") if file else tree
     made = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == name)
-    return made.body[-1].value.elts
+    return [each for one in made.body[-1].value.elts for each in spread(one, tree)]
 
 
 def parsed(path):

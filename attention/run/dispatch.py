@@ -35,7 +35,8 @@ log = logging.getLogger("wanattn")
 @dataclass(slots=True)
 class Kind:
     """Calls that differ in nothing that decides. `asked` is the backend that is told to be asked for, `left_to` the
-    name of the function that runs those which are left alone, `remark` why they are, `output` what a kernel must give."""
+    name of the function that runs those which are left alone, `remark` why they are, `output` what a kernel must give.
+    """
 
     plan: Plan
     asked: str
@@ -87,9 +88,9 @@ class Dispatcher:
     Decisions are kept by kind of call until `reset`. `blocks` is how many the model has, for the rules. `timings_of`
     gives the timings of a device, which `auto` reads and adds to; without it nothing is measured. One that `watches`
     leaves every call alone and tells it under the wish of the forward; one that `takes_over` runs what other packs run
-    on a kernel of their own, too. Errors of the types in `passing` are no failure
-    of a kernel. `default` is what would run without us, to be timed once a kind of call. `notes` holds a sentence for each thing that was found out, `warnings` those that tell of a spoiled
-    output.
+    on a kernel of their own, too. Errors of the types in `passing` are no failure of a kernel. `default` is what would
+    run without us, to be timed once a kind of call. `notes` holds a sentence for each thing that was found out,
+    `warnings` those that tell of a spoiled output.
     """
 
     def __init__(

@@ -18,6 +18,7 @@ from ...attention.run.operator import attend
 KEY = "wanattn"
 PRECISION = "low_precision_attention"
 SLOT = "optimized_attention_override"
+WISH = "comfy_attention"  # of an attention module, on hosts that know of such wishes
 HOME = ("comfy", "comfy_extras")
 
 
@@ -171,7 +172,7 @@ def kept(func: Callable) -> str:
 
 def wish_of(module: torch.nn.Module) -> Callable | None:
     """The function that a file asks for in this module, on hosts that know of such wishes."""
-    return getattr(getattr(module, "comfy_attention", None), "function", None)
+    return getattr(getattr(module, WISH, None), "function", None)
 
 
 def ahead(slot, own: Override) -> str:

@@ -228,7 +228,11 @@ class Tap:
     @contextmanager
     def _reaching(self, slot, forward: Forward, options: dict) -> Iterator[None]:
         """Calls that go past the hook, and those of compiled graphs, come to the override that takes or watches them."""
-        override = slot if isinstance(slot, Override) else self._last_taker() or self._watch
+        override = (
+            slot
+            if isinstance(slot, Override)
+            else (self._model and taker_of(self._model)) or self._watch
+        )
         forward.taker = taker = override.dispatcher
         strict = taker.chooses and taker.policy.on_refusal == "stop"
         forward.strict = taker.policy.backend if strict and taker.policy.backend != "host" else ""
@@ -237,9 +241,6 @@ class Tap:
         led = nullcontext() if self._graphs.compiled else NAMES.led()
         with self._graphs.serving(override, forward, options, certain), entered(forward), led:
             yield
-
-    def _last_taker(self) -> Override | None:
-        return taker_of(self._model) if self._model else None
 
     def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
         sigma = float(t.flatten()[0])  # the one read from the device in a forward

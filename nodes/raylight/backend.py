@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 
-from ...attention.choose.policy import ON_REFUSAL, PRECISIONS, Policy, wishes
-from ..backend import BACKEND_TIP, ERROR_TIP, PRECISION_TIP, REFUSAL_TIP, RULES_TIP
-from ..found import ADVANCED, found_by
-from ..possible import possible
+from ...attention.choose.policy import Policy
+from .. import backend
+from ..found import found_by
 from ..rule import Rules, rules_of
 from .actors import Settings, with_settings
 
@@ -35,35 +34,8 @@ class WanAttnRayBackend(io.ComfyNode):
                     "ray_actors",
                     tooltip="From Raylight's model loader, or from one of its nodes that patch the model.",
                 ),
-                io.Combo.Input(
-                    "backend",
-                    options=list(wishes()),
-                    default="auto",
-                    tooltip=f"{BACKEND_TIP} {RING_TIP}",
-                    extra_dict={"wanattn": possible()},
-                ),
-                io.Combo.Input(
-                    "on_refusal", options=list(ON_REFUSAL), default="next best", tooltip=REFUSAL_TIP
-                ),
-                io.Combo.Input(
-                    "precision",
-                    options=list(PRECISIONS),
-                    default="exact",
-                    tooltip=PRECISION_TIP,
-                    extra_dict=ADVANCED,
-                    optional=True,
-                ),
-                io.Float.Input(
-                    "max_error",
-                    default=0.03,
-                    min=0.001,
-                    max=0.5,
-                    step=0.001,
-                    tooltip=ERROR_TIP,
-                    extra_dict=ADVANCED,
-                    optional=True,
-                ),
-                Rules.Input("rules", optional=True, tooltip=RULES_TIP),
+                *backend.kernels(RING_TIP),
+                Rules.Input("rules", optional=True, tooltip=backend.RULES_TIP),
             ],
             outputs=[
                 Actors.Output(

@@ -7,7 +7,6 @@ from comfy_api.v0_0_2 import io
 from ...attention.choose.policy import Policy
 from .. import backend, diagnostics
 from ..found import found_by
-from ..host.capture import ranges_of
 from ..rule import rules_of
 from .installed import Model
 from .patch import patch, watch
@@ -82,11 +81,7 @@ class WanAttnWrapperDiagnostics(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, capture: str | None = None) -> bool | str:
-        try:
-            ranges_of(capture or "")
-        except ValueError as error:
-            return str(error)
-        return True
+        return diagnostics.WanAttnDiagnostics.validate_inputs(capture)
 
     @classmethod
     def execute(

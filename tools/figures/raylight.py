@@ -166,10 +166,7 @@ def truth(ranks: Ranks, wishes: list[str]) -> int:
         seen = [named(events) for events in ranks.ask(_by_value("stop"))]
         payload, table = gathered(session_of(actors), "1")
         told = told_of(table)
-        if wish == "host":  # told by the name of ComfyUI's function, where it is that
-            told = [[kernel if name in HOSTS else name for name, kernel in zip(*pair, strict=False)]
-                    for pair in zip(told, seen, strict=True)]  # fmt: skip
-        right = [told[rank] == seen[rank] and bool(seen[rank]) for rank in range(2)]
+        right = [same(told[rank], seen[rank]) for rank in range(2)]
         wrong += not all(right)
         for rank, facts in enumerate(payload["devices"]):
             count = {name: seen[rank].count(name) for name in dict.fromkeys(seen[rank])}
@@ -178,6 +175,13 @@ def truth(ranks: Ranks, wishes: list[str]) -> int:
             if not right[rank]:
                 print(f"  told {told[rank][:12]} seen {seen[rank][:12]}", flush=True)
     return wrong
+
+
+def same(told: list[str], seen: list[str]) -> bool:
+    """Call by call; one that was left to ComfyUI's function is told by its name, and only counted."""
+    pairs = zip(told, seen, strict=False)
+    alike = all(name == kernel or name in HOSTS for name, kernel in pairs)
+    return alike and 0 < len(told) == len(seen)
 
 
 def told_of(table: str) -> list[list[str]]:

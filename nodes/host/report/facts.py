@@ -19,8 +19,7 @@ from ....attention.record.name import name_of
 from ....version import __version__
 from ..expected.outlook import Outlook
 from ..expected.sizes import is_wan
-
-WISH = "comfy_attention"  # of an attention module, on hosts that know of such wishes
+from ..override import WISH
 
 
 @dataclass(frozen=True, slots=True)
