@@ -27,9 +27,12 @@ OWNERS = {
 def replacements() -> list[str]:
     """A sentence for each of torch's attention kernels that is another's in this process. Takes some 0.2 ms."""
     found = F.scaled_dot_product_attention
-    return replaced(
-        _registered, getattr(found, "function", found)
-    )  # past what leads to an account of calls
+    return replaced(_registered, _past_account(found))
+
+
+def _past_account(function: Callable) -> Callable:
+    """What a name leads to that is watched at the moment, wherever the name is: torch's own has two."""
+    return getattr(function, "function", function)
 
 
 def replacement(backend: str) -> str:
@@ -53,7 +56,7 @@ def replaced(registered: Callable[[str], str], attention: Callable) -> list[str]
         if owner:
             sentences.append(_sentence(backend, owner))
     own = torch._C._nn.scaled_dot_product_attention  # pyright: ignore[reportAttributeAccessIssue]
-    if attention is not own:
+    if attention is not _past_account(own):
         sentences.append(_sentence("scaled_dot_product_attention", _qualified(attention)))
     return sentences
 

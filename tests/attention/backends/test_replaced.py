@@ -6,7 +6,9 @@ import textwrap
 
 import pytest
 import torch
+import torch.nn.functional as F
 from wanattn.attention.backends import replaced
+from wanattn.attention.run.names import Names, StandIn
 
 OWN = "CUDA: registered at /__w/pytorch/pytorch/build/aten/src/ATen/RegisterCUDA_0.cpp:8860 :: (Tensor _0) -> (Tensor _0) [ boxed unboxed ]"
 OWN_WINDOWS = OWN.replace("/__w/pytorch/pytorch/", "C:\\actions-runner\\pytorch\\").replace(
@@ -87,3 +89,13 @@ def test_a_real_replacement_is_seen_and_its_end_too():
     )
 
     assert done.stdout.split() == ["[]", "2", "[]"], done.stderr
+
+
+def test_names_that_lead_to_an_account_of_calls_are_no_news():
+    """Torch's function stands under two names, and both are watched."""
+    names = Names({F.scaled_dot_product_attention: lambda *call: None}, "wanattn")
+
+    with names.led():
+        assert isinstance(F.scaled_dot_product_attention, StandIn)
+        assert isinstance(torch._C._nn.scaled_dot_product_attention, StandIn)
+        assert replaced.replacements() == []
