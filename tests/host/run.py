@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,14 +28,10 @@ def refusal(host: Path) -> str | None:
 def run(host: Path, arguments: list[str], beside: int) -> int:
     """`beside` is how many hosts are tested at the same time; they share the cores."""
     name = f"ComfyUI {version_of(host)}"
-    print(f"{name} in {host}", flush=True)
-    chosen = any((REPOSITORY / argument.partition("::")[0]).exists() for argument in arguments)
-    tests = [] if chosen else ["tests/host"]
-    command = [str(python_of(host)), "-m", "pytest", *tests, "--import-mode=importlib"]
     threads = max((os.cpu_count() or 1) // beside, 1)
     known = {"OMP_NUM_THREADS": str(threads)} if beside > 1 else {}
     with subprocess.Popen(
-        [*command, "-p", "no:cacheprovider", *arguments],
+        [str(python_of(host)), "-m", "pytest", *tests_of(arguments), *arguments],
         cwd=REPOSITORY,
         env={**known, **os.environ, "COMFYUI_PATH": str(host), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE if beside > 1 else None,
@@ -47,7 +45,34 @@ def run(host: Path, arguments: list[str], beside: int) -> int:
     return tests_of_host.returncode
 
 
+def tests_of(arguments: list[str]) -> list[str]:
+    chosen = any((REPOSITORY / argument.partition("::")[0]).exists() for argument in arguments)
+    return ["--import-mode=importlib", *([] if chosen else ["tests/host"])]
+
+
+def run_all(hosts: list[Path], arguments: list[str], caches: Path) -> list[Path]:
+    """The hosts on which a test failed, tested side by side and then one by one.
+
+    A page or a clock may miss its time limit while another host's tests hold the cores. So what
+    failed beside others runs again alone; it has failed if it fails there too.
+    """
+    for host in hosts:
+        print(f"ComfyUI {version_of(host)} in {host}", flush=True)
+    options = {host: ["-o", f"cache_dir={caches / str(at)}"] for at, host in enumerate(hosts)}
+    with ThreadPoolExecutor(max(len(hosts), 1)) as pool:
+        codes = pool.map(lambda host: run(host, arguments + options[host], len(hosts)), hosts)
+        failed = [host for host, code in zip(hosts, codes, strict=True) if code]
+    if len(hosts) == 1:
+        return failed
+    again = ["--last-failed", "--last-failed-no-failures=none"]
+    for host in failed:
+        print(f"ComfyUI {version_of(host)}: what failed runs again, alone", flush=True)
+    return [host for host in failed if run(host, arguments + options[host] + again, 1)]
+
+
 def main(arguments: list[str]) -> int:
+    # A shell that starts this in the background has its children ignore Ctrl-C; tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     hosts = find_hosts()
     if not hosts:
         print("host tier skipped: no ComfyUI found; set COMFYUI_PATH to its folder")
@@ -55,9 +80,8 @@ def main(arguments: list[str]) -> int:
     for reason in filter(None, reasons.values()):
         print(f"host tier skipped: {reason}")
     able = [host for host, reason in reasons.items() if not reason]
-    with ThreadPoolExecutor(max(len(able), 1)) as pool:
-        codes = pool.map(lambda host: run(host, arguments, len(able)), able)
-        failures = [version_of(host) for host, code in zip(able, codes, strict=True) if code]
+    with tempfile.TemporaryDirectory() as caches:
+        failures = [version_of(host) for host in run_all(able, arguments, Path(caches))]
     if failures:
         print(f"host tier failed on ComfyUI {', '.join(failures)}")
     return 1 if failures else 0
