@@ -7,79 +7,28 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 
-from ..backends import BACKENDS, Backend, Kernel
+from ..backends import BACKENDS, Backend
 from ..call import Call
 from ..choose.measure.measurements import Measurements
 from ..choose.measure.timings import Timings
-from ..choose.plan import Plan, Plans, capturing
+from ..choose.plan import Plans, capturing
 from ..choose.policy import HOST, NoBackend, Policy, Rejection
 from ..choose.rules import Rule, Rulings, check, few
 from ..environment import Environment, probe
 from ..record import evidence
 from ..record.name import name_of
-from ..record.record import Record, Sighting
+from ..record.record import Record
 from .beside import Beside
 from .finite import Guard, Suspect, began
 from .forward import Forward, Place
 from .given import Given
-from .output import Output, fitting, output_of
+from .kind import Kind, output_of
 
 UNPLACED = "calls without a block number were met: rules that name blocks do not apply to them"
 log = logging.getLogger("wanattn")
-
-
-@dataclass(slots=True)
-class Kind:
-    """Calls that differ in nothing that decides. `asked` is the backend that is told to be asked for, `left_to` the
-    name of the function that runs those which are left alone, `remark` why they are, `output` what a kernel must give.
-    """
-
-    plan: Plan
-    asked: str
-    left_to: str
-    remark: str
-    opaque: bool
-    output: Output
-    sighting: Sighting | None = None
-    active: str = ""
-    evidence: str = ""
-    proof: str = ""
-    reason: str = ""
-    watched: bool = False  # in every call; else once a step
-    step: int | None = -1  # in which it was watched last
-
-    def settle(self) -> None:
-        """Take over what the plan says now."""
-        choice = self.plan.choice
-        left = choice.backend is HOST
-        self.active = self.left_to if left else choice.backend.name if choice.backend else ""
-        self.evidence, self.proof = ("host", "sample") if left else ("forced", "off")
-        self.reason = "; ".join(filter(None, (choice.reason, self.plan.remark, self.remark)))
-        self.watched = not left and choice.backend is not None and not _own(choice.backend)
-        self.sighting = None
-
-    def record(self, place: Place, forward: Forward) -> Record:
-        return Record(
-            self.plan.call,
-            self.asked,
-            self.active,
-            self.evidence,
-            self.reason,
-            forward.step,
-            place.block,
-            forward.cond,
-            via=place.via,
-        )
-
-    def fits(self, result: object) -> bool:
-        return (
-            isinstance(result, torch.Tensor)
-            and (result.shape, result.dtype, result.device) == self.output
-        )
 
 
 class Dispatcher:
@@ -190,8 +139,7 @@ class Dispatcher:
             inputs = given.inputs()
             try:
                 result = self._attend(kind, backend.run, inputs, record, forward, inputs.q.device)
-                if not kind.fits(result):
-                    result = fitting(result, inputs)
+                result = kind.fit(result)
             except self._passing:
                 raise
             except Exception as error:  # the one place where a kernel may fail
@@ -316,8 +264,3 @@ class Dispatcher:
         log.warning("%s", note)
         self.notes.append(note)
         self.warnings.append(note)
-
-
-def _own(backend: Backend) -> bool:
-    """Whether it is torch's own code, or another that computes as exactly and comes in no package."""
-    return backend.exact and not isinstance(backend, Kernel)
