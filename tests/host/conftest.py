@@ -158,7 +158,7 @@ def browser():
 @pytest.fixture
 def open_page(server, browser):
     """Opens the host's page; the test fails if our scripts report an error there."""
-    from wanattn.tests.host.panel_page import DESIGNS, settle
+    from wanattn.tests.host.panel_page import DESIGNS, new_page, settle
 
     pages, problems = [], []
 
@@ -170,7 +170,7 @@ def open_page(server, browser):
             "Comfy.Minimap.Visible": False,
         }
         server.post("/api/settings", settings)
-        page = browser.new_page(viewport={"width": 1640, "height": 960})
+        page = new_page(browser)
         pages.append(page)
         page.on("pageerror", lambda error: problems.append(f"{error}\n{error.stack}"))
         page.goto(f"http://{server.address}/", wait_until="domcontentloaded")

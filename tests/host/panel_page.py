@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -15,7 +16,23 @@ ARTEFACTS = TESTS / "artefacts"
 DESIGNS = {"classic": False, "nodes2": True}
 STEPS = 128
 
-READY = "window.app?.graph && window.app?.extensionManager?.command"
+PATIENCE = 120  # seconds that a loaded machine may take for what a quick one does at once
+THROTTLE = "WANATTN_PAGE_THROTTLE"  # how many times slower than this machine the page shall be
+
+READY = """() => {
+    const { graph, extensionManager: page } = window.app ?? {};
+    return graph && page?.command && page.spinner === false && page.workflow.activeWorkflow?.changeTracker?.activeState;
+}"""
+STILL = """([expression, frames]) => new Promise(done => {
+    let [before, same] = [undefined, 0];
+    const look = () => {
+        const now = JSON.stringify(eval(expression) ?? null);
+        [before, same] = [now, now === before ? same + 1 : 0];
+        if (same >= frames) done(JSON.parse(now));
+        else requestAnimationFrame(look);
+    };
+    look();
+})"""
 LOAD = """async ([graph, places]) => {
     await window.app.loadApiJson(graph, "wanattn.json");
     for (const node of window.app.graph.nodes) node.pos = places[node.id] ?? [node.id * 10, 1200];
@@ -50,9 +67,42 @@ FRAMES = """() => new Promise(done => {
 })"""
 
 
+def new_page(browser, width=1640, height=960):
+    """A page that is given time, and made slow where a run of the tests asks for it."""
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(PATIENCE * 1000)
+    if rate := os.environ.get(THROTTLE):
+        session = page.context.new_cdp_session(page)
+        session.send("Emulation.setCPUThrottlingRate", {"rate": float(rate)})
+    return page
+
+
 def settle(page):
-    page.wait_for_function(READY, timeout=60_000)
-    page.wait_for_timeout(1500)  # the page restores its last workflow first
+    """Waits until the page has restored its last workflow."""
+    page.wait_for_function(READY)
+    still(page, "window.app.extensionManager.workflow.activeWorkflow.path")
+
+
+def still(page, expression, frames=20):
+    """The value of an expression once so many frames in a row have not changed it."""
+    return page.evaluate(STILL, [expression, frames])
+
+
+def until(page, act, seen, every=5):
+    """Repeats an action, which a busy page may lose, until its effect is seen."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        act()
+        try:
+            return page.wait_for_function(seen, timeout=every * 1000)
+        except page_timeout():
+            assert time.monotonic() < deadline, f"never seen: {seen}"
+
+
+def page_timeout():
+    from playwright.sync_api import TimeoutError
+
+    return TimeoutError
 
 
 def fixture(name, **changes):
@@ -73,7 +123,7 @@ def text(page, node, selector=".headline"):
     return page.evaluate(PANEL, [node, selector]).replace("\u00a0", " ")
 
 
-def wait_for(page, node, selector, pattern, seconds=60):
+def wait_for(page, node, selector, pattern, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while not re.search(pattern, found := text(page, node, selector)):
         assert time.monotonic() < deadline, f"node {node}: {found!r}, expected {pattern!r}"
@@ -81,6 +131,7 @@ def wait_for(page, node, selector, pattern, seconds=60):
 
 
 def screenshot(server, page, name):
+    still(page, "document.fonts.status")
     ARTEFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTEFACTS / f"panel_{version_of(server.host)}_{name}.png")
 

@@ -9,6 +9,7 @@ from wanattn.tests.host.panel_page import (
     fixture,
     screenshot,
     settle,
+    still,
     text,
     wait_for,
 )
@@ -84,7 +85,6 @@ def test_bars_in_both_designs_and_palettes(server, open_page, design, palette):
 
     wait_for(page, NODE, ".headline", "Use fa3: 1.94x faster than host")
     page.wait_for_selector(f".wanattn.bench[data-tone={palette}]")
-    page.wait_for_timeout(500)
     screenshot(server, page, f"bench_{design}_{palette}")
     last = shown(page)[2]
     assert [row.split("ms")[0] for row in last][:2] == ["fa3_fp8158 ", "fa3211 "]
@@ -111,16 +111,14 @@ def test_hostile_names_stay_text_and_inside_the_node(server, open_page):
     page = open_page()
     page.evaluate(LOAD, list(graph()))
     size = f"Array.from(window.app.graph.getNodeById('{NODE}').size)"
-    page.wait_for_timeout(500)
-    before = page.evaluate(size)
+    before = still(page, size)
     page.evaluate(SEND, [fixture("bench_hostile", node=NODE)])
     wait_for(page, NODE, ".state", "failed")
-    page.wait_for_timeout(500)
     screenshot(server, page, "bench_hostile")
 
     assert page.evaluate("window.hostile") is None
     assert page.evaluate("document.querySelectorAll('.wanattn.bench :is(img, script)').length") == 0
-    assert page.evaluate(size) == before
+    assert still(page, size) == before
     overflow = (
         "(root => root.scrollWidth - root.clientWidth)(document.querySelector('.wanattn.bench'))"
     )
@@ -137,7 +135,7 @@ def test_a_narrow_node_shows_all_of_a_row(server, open_page, design):
     wait_for(page, NODE, ".headline", "Use fa3")
     page.evaluate(f"window.app.graph.getNodeById('{NODE}').setSize([240, 640])")
     page.evaluate("window.app.canvas.setDirty(true, true)")
-    page.wait_for_timeout(700)
+    still(page, "document.querySelector('.wanattn.bench').clientWidth")
     screenshot(server, page, f"bench_{design}_narrow")
 
     overflow = "(root => [root.clientWidth < 240, root.scrollWidth - root.clientWidth])(document.querySelector('.wanattn.bench'))"

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from wanattn.tests.host.graph import Graph
 from wanattn.tests.host.hosts import version_of
+from wanattn.tests.host.panel_page import DESIGNS, PATIENCE, new_page, settle, still
 from wanattn.tests.host.server import wait_until
 
 ARTEFACTS = Path(__file__).resolve().parents[1] / "artefacts"
-DESIGNS = {"classic": False, "nodes2": True}
 STATUS = {
     "WanAttnBackend": r"flash 8/8 calls",
     "WanAttnDiagnostics": r"flash 8/8 calls",
@@ -33,11 +33,13 @@ TEXTS = """type => {
     return texts.join("\\n");
 }"""
 
+SHOWN = f"([type, text]) => new RegExp(text).test(({TEXTS})(type))"
+
 
 @pytest.fixture(scope="module", params=list(DESIGNS))
 def page(server, browser, request):
     """The page after a finished run, photographed."""
-    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    page = new_page(browser, 1600, 1000)
     page.failures = []
     page.on("pageerror", lambda error: page.failures.append(error.stack or str(error)))
     page.on("requestfailed", lambda failed: page.failures.append(failed.url))
@@ -47,8 +49,9 @@ def page(server, browser, request):
     server.post("/api/settings", settings)
     open_graph(server, page, watched_graph(seed=int(vue)))
     page.evaluate("window.app.queuePrompt(0)")
-    wait_until(lambda: server.files("page/latent", ".latent"), 60, server.log)
-    page.wait_for_timeout(1000)  # the page draws what it was told
+    wait_until(lambda: server.files("page/latent", ".latent"), PATIENCE, server.log)
+    page.wait_for_function(SHOWN, arg=["WanAttnReport", STATUS["WanAttnReport"]])
+    still(page, "document.fonts.status")
     ARTEFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTEFACTS / f"page_{version_of(server.host)}_{request.param}.png")
     yield page
@@ -59,15 +62,13 @@ def page(server, browser, request):
 
 @pytest.mark.parametrize("node_type", list(STATUS))
 def test_node_shows_what_ran(page, node_type):
-    check = f"([type, text]) => new RegExp(text).test(({TEXTS})(type))"
-
-    page.wait_for_function(check, arg=[node_type, STATUS[node_type]], timeout=10_000)
+    page.wait_for_function(SHOWN, arg=[node_type, STATUS[node_type]])
 
 
 def test_status_can_be_seen(page):
     texts = page.get_by_text(re.compile(r"flash 8/8 calls|flash \u2192 flash 100\s%"))
 
-    assert any(text.is_visible() for text in texts.all())
+    texts.locator("visible=true").first.wait_for()
 
 
 def test_page_gets_all_our_files_without_an_error(page):
@@ -84,8 +85,5 @@ def watched_graph(seed):
 
 def open_graph(server, page, graph):
     page.goto(f"http://{server.address}/", wait_until="domcontentloaded")
-    page.wait_for_function(
-        "window.app?.graph && window.app?.extensionManager?.command", timeout=60_000
-    )
-    page.wait_for_timeout(1500)  # the page restores its last workflow first
+    settle(page)
     page.evaluate(LOAD, graph)

@@ -29,7 +29,7 @@ def frames(page, graph, places, payloads=()) -> float:
     page.evaluate(LOAD, [graph, places])
     page.evaluate(SEND, list(payloads))
     page.evaluate(PAN)
-    page.wait_for_timeout(1500)
+    page.evaluate(FRAMES)  # what it takes to begin
     return page.evaluate(FRAMES)
 
 

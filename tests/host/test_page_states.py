@@ -6,14 +6,18 @@ from wanattn.tests.host.hosts import version_of
 from wanattn.tests.host.panel_page import (
     DESIGNS,
     LOAD,
+    PATIENCE,
     SEND,
     fixture,
+    new_page,
     pair,
     screenshot,
     settle,
+    still,
     text,
     wait_for,
 )
+from wanattn.tests.host.server import wait_until
 
 SIDEBAR = "() => window.app.extensionManager.sidebarTab.toggleSidebarTab('wanattn')"
 SETTING = "([id, value]) => window.app.extensionManager.setting.set(id, value)"
@@ -52,8 +56,8 @@ def test_idle_nodes_say_what_they_will_do(server, open_page, design):
     wait_for(page, backend, "ul", "here: flash.*not on cpu: .*cuDNN")
     wait_for(page, report, ".plan", "After the run")
     assert text(page, panel, "table thead tr") == "rolecalls ofbackendmath would need"
-    assert page.locator(".wanattn button:visible").count() == 0
-    page.wait_for_timeout(400)
+    buttons = "[...document.querySelectorAll('.wanattn button')].filter(button => button.checkVisibility()).length"
+    assert still(page, buttons) == 0
     screenshot(server, page, f"idle_{design}")
 
 
@@ -110,10 +114,8 @@ def test_a_stopped_run_says_why_on_every_node(server, open_page, design):
     wait_for(page, panel, ".advice", "on_refusal")
     wait_for(page, panel, ".state", "failed")
     assert text(page, panel, ".fine") == ""
-    page.wait_for_timeout(400)
-    assert (
-        page.get_by_text("no attention call yet", exact=True).locator("visible=true").count() == 0
-    )
+    idle = page.get_by_text("no attention call yet", exact=True).locator("visible=true")
+    idle.first.wait_for(state="hidden")
     screenshot(server, page, f"failed_{design}")
     page.reload(wait_until="domcontentloaded")
     settle(page)
@@ -133,12 +135,11 @@ def test_what_the_host_expects_stands_until_the_first_call(server, open_page, de
     page.evaluate(SEND, [{**begun, "forecast": expected["forecast"]}])
     wait_for(page, "3", ".state", "running")
     wait_for(page, "3", ".forecast", "cuDNN: measured on this card")
-    page.wait_for_timeout(300)
     screenshot(server, page, f"begun_{design}")
     page.evaluate(SEND, [fixture("first_forward", node="3", forecast=expected["forecast"])])
     wait_for(page, "3", ".rows:not(.forecast)", "self")
 
-    assert page.locator(".forecast:visible").count() == 0
+    page.locator(".forecast:visible").wait_for(state="hidden")
 
 
 def test_what_is_expected_does_not_wipe_a_run_that_is_known(open_page):
@@ -160,7 +161,6 @@ def test_the_gain_is_on_both_nodes(server, open_page, design):
     wait_for(page, "3", ".gain", told)
     wait_for(page, "2", "p.dim", told)
     wait_for(page, "3", "header p.dim", "high noise .* 832\u00d7480, 81 frames")
-    page.wait_for_timeout(300)
     screenshot(server, page, f"done_{design}")
 
 
@@ -174,16 +174,12 @@ def test_an_idle_backend_is_not_clipped(server, open_page, design):
     page.evaluate(LOAD, list(sampled()))
     node = next(key for key, each in sampled()[0].items() if each["class_type"] == "WanAttnBackend")
     wait_for(page, node, "ul", "not on cpu")
-    page.wait_for_timeout(500)
-    hidden = page.evaluate(
-        """id => {
-            const { element } = window.app.graph.getNodeById(id).widgets.find(widget => widget.name === "wanattn");
-            return element.scrollHeight - element.clientHeight;
-        }""",
-        node,
-    )
+    hidden = """id => {
+        const { element } = window.app.graph.getNodeById(id).widgets.find(widget => widget.name === "wanattn");
+        return element.scrollHeight - element.clientHeight;
+    }"""
 
-    assert hidden <= 1
+    assert still(page, f"({hidden})('{node}')") <= 1
 
 
 def test_no_green_tick_stands_in_a_failed_run(open_page):
@@ -249,7 +245,7 @@ def test_one_wrong_input_marks_one_field(open_page):
     page.evaluate("() => void window.app.queuePrompt(0)")
     read = """() => Object.fromEntries(Object.entries(window.app.extensionManager.lastNodeErrors ?? window.app.lastNodeErrors ?? {})
         .map(([id, node]) => [id, node.errors.map(error => error.details)]))"""
-    page.wait_for_function(f"Object.values(({read})()).flat().length === 3", timeout=20_000)
+    page.wait_for_function(f"Object.values(({read})()).flat().length === 3")
     told = page.evaluate(read)
 
     assert told[bench[0]] == ["frames - frames 80, needs 4n+1 such as 25, 49 or 81"]
@@ -274,7 +270,6 @@ def test_the_sidebar_shows_panels_inside_subgraphs_and_leads_to_their_nodes(serv
     cards = page.evaluate(CARDS)
     assert len(cards) == 4
     assert any(card.startswith("Expert \u203a ") and "finished" in card for card in cards)
-    page.wait_for_timeout(500)
     screenshot(server, page, "sidebar")
 
     page.locator(".card.panel", has_text="Expert").get_by_role(
@@ -295,9 +290,12 @@ def test_the_last_run_is_there_in_another_browser(server, open_page, browser):
     page.evaluate("() => void window.app.queuePrompt(0)")
     panel, report = graph.node("WanAttnDiagnostics"), graph.node("WanAttnReport")
     wait_for(page, report, "pre", "ran flash 100 %")
-    page.wait_for_timeout(1500)  # the page keeps what ended
-    context = browser.new_context(viewport={"width": 1640, "height": 960})
-    other = context.new_page()
+    wait_until(
+        lambda: saved["id"] in server.get("/api/settings").get("wanattn.Kept", []),
+        PATIENCE,
+        lambda: "the page did not keep what ended",
+    )
+    other = new_page(browser)
     try:
         other.goto(f"http://{server.address}/", wait_until="domcontentloaded")
         settle(other)
@@ -305,7 +303,7 @@ def test_the_last_run_is_there_in_another_browser(server, open_page, browser):
         wait_for(other, panel, ".headline", "flash \u2192 flash 100 %")
         wait_for(other, report, "pre", "ran flash 100 %")
     finally:
-        context.close()
+        other.close()
 
 
 def test_a_report_has_its_picture_its_files_and_its_page(server, open_page):
@@ -356,7 +354,6 @@ def test_the_page_speaks_chinese(server, open_page):
             "() => window.app.graph.nodes.filter(node => node.type.startsWith('WanAttn')).map(node => node.title)"
         )
         assert "\u6ce8\u610f\u529b\u540e\u7aef" in titles
-        page.wait_for_timeout(400)
         screenshot(server, page, "chinese")
     finally:
         server.post("/api/settings", {"Comfy.Locale": "en"})

@@ -85,10 +85,9 @@ def test_a_template_loads_in_the_page_and_runs(server, open_page, checkpoints, n
 def test_the_browser_offers_them_under_our_name(server, open_page):
     page = open_page()
     page.evaluate("() => window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-    page.get_by_text("Wan Attention", exact=True).first.wait_for(timeout=20_000)
+    page.get_by_text("Wan Attention", exact=True).first.wait_for()
     page.get_by_text("Wan Attention", exact=True).first.click()
-    page.get_by_text("wan2.2_5B_compare_attention").first.wait_for(timeout=20_000)
-    page.wait_for_timeout(800)
+    page.get_by_text("wan2.2_5B_compare_attention").first.wait_for()
     screenshot(server, page, "templates")
 
 

@@ -5,7 +5,7 @@ from importlib import util
 from pathlib import Path
 
 import pytest
-from wanattn.tests.host.panel_page import DESIGNS, screenshot
+from wanattn.tests.host.panel_page import DESIGNS, screenshot, until
 
 PACKAGE = "comfyui_workflow_templates_json"
 SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "CFGGuider", "BasicGuider")
@@ -91,12 +91,11 @@ def test_the_key_wires_inside_the_open_subgraph_and_undo_takes_it_back(
     }""")
     before = page.evaluate(PROMPT)
     page.mouse.move(800, 500)
-    page.keyboard.press("Shift+W")
-    page.wait_for_function(
+    six = (
         "window.app.canvas.graph.nodes.filter(node => node.type.startsWith('WanAttn')).length === 6"
     )
+    until(page, lambda: page.keyboard.press("Shift+W"), six)
     page.evaluate("window.app.extensionManager.command.execute('Comfy.Canvas.FitView')")
-    page.wait_for_timeout(800)
     screenshot(server, page, f"wired_{design}")
 
     assert page.evaluate(IN_SUBGRAPH)

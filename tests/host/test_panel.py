@@ -18,6 +18,7 @@ from wanattn.tests.host.panel_page import (
     pair,
     screenshot,
     settle,
+    still,
     text,
     wait_for,
 )
@@ -34,7 +35,6 @@ def test_panel_changes_during_a_run_and_survives_a_reload(server, open_page, des
 
     page.wait_for_function(
         f"window.states.some(state => /^{low} .*running.*step ([2-9]|[1-9][0-9])/.test(state))",
-        timeout=120_000,
     )
     screenshot(server, page, f"run_{design}")
     wait_for(page, low, ".state", "finished")
@@ -90,7 +90,6 @@ def test_both_experts_side_by_side(server, open_page, design, palette):
     wait_for(page, "2", ".warning", "1 fell back")
     assert page.evaluate("document.querySelectorAll('.wanattn:not(.line) svg.cells').length") == 4
     page.wait_for_selector(f".wanattn[data-tone={palette}]")
-    page.wait_for_timeout(500)
     screenshot(server, page, f"{design}_{palette}")
 
 
@@ -98,14 +97,12 @@ def test_both_experts_side_by_side(server, open_page, design, palette):
 def test_content_never_changes_the_size_of_the_node(open_page, design):
     page = open_page(design)
     page.evaluate(LOAD, list(pair()))
-    page.wait_for_timeout(500)
     size = "Array.from(window.app.graph.getNodeById('3').size)"
-    before = page.evaluate(size)
+    before = still(page, size)
     page.evaluate(SEND, [fixture("large", node="3")])
     wait_for(page, "3", ".headline", "20 %")
-    page.wait_for_timeout(500)
 
-    assert page.evaluate(size) == before
+    assert still(page, size) == before
 
 
 def test_a_palette_changed_later_changes_the_panel(open_page):
@@ -138,7 +135,7 @@ def test_a_node_inside_a_subgraph_is_found_by_its_execution_id(open_page):
         outer,
     )
 
-    wait_for(page, inner, ".headline", "^cuDNN \u2192 flash 100 %$", 10)
+    wait_for(page, inner, ".headline", "^cuDNN \u2192 flash 100 %$")
     assert f"node {outer}:{inner}" in text(page, inner, ".state")
 
 
@@ -174,12 +171,12 @@ def test_a_panel_off_the_screen_shows_its_newest_payload_when_it_comes_back(open
     page.evaluate(LOAD, list(pair()))
     move = "offset => { window.app.canvas.ds.offset = offset; window.app.canvas.setDirty(true, true); }"
     page.evaluate(move, [9000, 9000])
-    page.wait_for_timeout(300)
+    still(page, "window.app.canvas.ds.offset[0]")
     page.evaluate(SEND, [fixture("small", node="3")])
-    page.wait_for_timeout(300)
+    still(page, "window.app.canvas.ds.offset[0]")
     page.evaluate(move, [80, 70])
 
-    wait_for(page, "3", ".headline", "cuDNN \u2192 flash 100 %", 10)
+    wait_for(page, "3", ".headline", "cuDNN \u2192 flash 100 %")
 
 
 def test_nothing_of_a_run_goes_into_the_workflow_or_the_prompt(open_page):
@@ -207,7 +204,6 @@ def test_the_saved_html_is_the_report(open_page):
         page.get_by_role("button", name="Save HTML").first.evaluate("button => button.click()")
 
     assert download.value.suggested_filename == "attention_report_3.html"
-    page.wait_for_timeout(200)
     saved = Path(download.value.path()).read_text(encoding="utf-8")
     assert part_of(saved, "importmap") == part_of(render(payload), "importmap")
     assert json.loads(part_of(saved, "application/json")) == payload
@@ -228,7 +224,7 @@ def test_the_keyboard_walks_the_grid_and_moves_no_node(open_page):
     for key in ("ArrowRight", "ArrowDown", "End"):
         page.keyboard.press(key)
 
-    assert text(page, "3", ".facts .place") == "self, step 6, block 39"
+    wait_for(page, "3", ".facts .place", "^self, step 6, block 39$")
     assert page.evaluate(places) == before
 
 
@@ -238,17 +234,15 @@ def test_the_canvas_still_pans_and_the_panel_scrolls(open_page, design):
     page.evaluate(LOAD, list(pair()))
     page.evaluate(SEND, [fixture("large", node="3")])
     wait_for(page, "3", ".headline", "20 %")
-    page.wait_for_timeout(300)
-    area = page.locator(".wanattn:not(.line)").first.bounding_box()
+    area = still(page, "document.querySelector('.wanattn:not(.line)').getBoundingClientRect()")
     view = "[...window.app.canvas.ds.offset, window.app.canvas.ds.scale].map(Math.round)"
     x, y = area["x"] + 200, area["y"] + 12
     page.mouse.click(x, y)  # Nodes 2.0 leaves the wheel to what has the focus
     page.mouse.wheel(0, 200)
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.querySelector('.wanattn:not(.line)').scrollTop") == 200
-    assert page.evaluate(view) == [80, 70, 1]
+    page.wait_for_function("document.querySelector('.wanattn:not(.line)').scrollTop === 200")
+    assert still(page, view) == [80, 70, 1]
 
     page.mouse.down(button="middle")
     page.mouse.move(x + 60, y + 30, steps=4)
     page.mouse.up(button="middle")
-    assert page.evaluate(view) == [140, 100, 1]
+    assert still(page, view) == [140, 100, 1]
