@@ -22,6 +22,7 @@ import { createOverview, entriesOf } from "./views/overview.js";
 import { createReport } from "./views/report.js";
 import { openPage, saveHtml } from "./views/saving.js";
 import { COLOUR, EVIDENCE, FOLDER, KEPT, PANEL, SETTINGS, applyDefaults } from "./views/settings.js";
+import { MODELS } from "./trace.js";
 import { graphsOf } from "./workflow.js";
 
 const EVENTS = ["wanattn.update", "wanattn.bench"];
@@ -225,7 +226,7 @@ async function edit(change) {
 }
 
 /** @type {Record<string, (...values: any[]) => Promise<void>>} */
-const commands = commandsOf({ edit, wishes: () => ({ evidence: setting(EVIDENCE), folder: setting(FOLDER) }) });
+const commands = commandsOf({ edit, wishes: () => ({ evidence: setting(EVIDENCE), folder: setting(FOLDER), known: (type) => type in registered() }) });
 const COMMANDS = [ADD, ADD_ALL, REMOVE];
 
 /** @type {unknown} */
@@ -238,9 +239,12 @@ function lookForMistakes() {
   if (mistakes && sortMistakes(mistakes)) app.canvas?.setDirty(true, true);
 }
 
+/** The types of node that the page knows. @returns {Record<string, unknown>} */
+const registered = () => /** @type {any} */ (window).LiteGraph.registered_node_types;
+
 /** @param {any} node */
 function takesPart(node) {
-  return [...(node.inputs ?? []), ...(node.outputs ?? [])].some(({ type }) => type === "MODEL");
+  return [...(node.inputs ?? []), ...(node.outputs ?? [])].some(({ type }) => MODELS.includes(type));
 }
 
 /** @type {Record<string, () => View>} */
