@@ -31,6 +31,7 @@ const DIAGNOSTICS = "WanAttnDiagnostics";
 const REPORT = "WanAttnReport";
 const BENCHMARK = "WanAttnBenchmark";
 const WRAPPED = { backend: "WanAttnWrapperBackend", diagnostics: "WanAttnWrapperDiagnostics" }; // of WanVideoWrapper
+const RANKED = "WanAttnRayBackend"; // of Raylight, whose actors tell nothing while they run
 const RANKS = "WanAttnRayReport"; // a panel that comes when the run is over
 const TOLD = new Set([BACKEND, DIAGNOSTICS, WRAPPED.backend, WRAPPED.diagnostics, RANKS]); // those whose panel says what the host's text does
 const BYPASSED = 4;
@@ -44,6 +45,7 @@ const SIZES = {
   [RANKS]: { width: 600, height: 600, least: 232 },
   [BACKEND]: { width: 320, least: 152 }, // eight lines: what it will do and what is here
   [WRAPPED.backend]: { width: 320, least: 152 },
+  [RANKED]: { width: 320, least: 76 },
   [REPORT]: { width: 480, height: 360, least: 132 },
 };
 
@@ -166,7 +168,7 @@ function showMode(view, id, now) {
 /** What the overview shows: backends first, in the order of the graph. */
 function entries() {
   const graphs = graphsOf(rootGraph().serialize());
-  return entriesOf(rootGraph(), [["line", BACKEND], ["line", WRAPPED.backend], ["panel", DIAGNOSTICS], ["panel", WRAPPED.diagnostics]], (id, node) => {
+  return entriesOf(rootGraph(), [["line", BACKEND], ["line", WRAPPED.backend], ["line", RANKED], ["panel", DIAGNOSTICS], ["panel", WRAPPED.diagnostics], ["panel", RANKS]], (id, node) => {
     const saved = graphs.get(graphOf(node))?.node(node.id);
     return {
       payload: node.mode === BYPASSED ? { state: "bypassed" } : runs.of(id),
@@ -254,6 +256,7 @@ const MAKERS = {
   [RANKS]: () => createPanel({ saveHtml, colour: setting(COLOUR) }),
   [BACKEND]: createLine,
   [WRAPPED.backend]: createLine,
+  [RANKED]: createLine,
   [BENCHMARK]: createBench,
   [REPORT]: () => createReport({ address, open: openPage }),
 };
