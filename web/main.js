@@ -22,6 +22,7 @@ import { createOverview, entriesOf } from "./views/overview.js";
 import { createReport } from "./views/report.js";
 import { openPage, saveHtml } from "./views/saving.js";
 import { COLOUR, EVIDENCE, FOLDER, KEPT, PANEL, SETTINGS, applyDefaults } from "./views/settings.js";
+import { MODELS } from "./trace.js";
 import { graphsOf } from "./workflow.js";
 
 const EVENTS = ["wanattn.update", "wanattn.bench"];
@@ -30,6 +31,7 @@ const DIAGNOSTICS = "WanAttnDiagnostics";
 const REPORT = "WanAttnReport";
 const BENCHMARK = "WanAttnBenchmark";
 const WRAPPED = { backend: "WanAttnWrapperBackend", diagnostics: "WanAttnWrapperDiagnostics" }; // of WanVideoWrapper
+const RANKED = "WanAttnRayBackend"; // of Raylight, whose actors tell nothing while they run
 const RANKS = "WanAttnRayReport"; // a panel that comes when the run is over
 const TOLD = new Set([BACKEND, DIAGNOSTICS, WRAPPED.backend, WRAPPED.diagnostics, RANKS]); // those whose panel says what the host's text does
 const BYPASSED = 4;
@@ -43,6 +45,7 @@ const SIZES = {
   [RANKS]: { width: 600, height: 600, least: 232 },
   [BACKEND]: { width: 320, least: 152 }, // eight lines: what it will do and what is here
   [WRAPPED.backend]: { width: 320, least: 152 },
+  [RANKED]: { width: 320, least: 76 },
   [REPORT]: { width: 480, height: 360, least: 132 },
 };
 
@@ -165,7 +168,7 @@ function showMode(view, id, now) {
 /** What the overview shows: backends first, in the order of the graph. */
 function entries() {
   const graphs = graphsOf(rootGraph().serialize());
-  return entriesOf(rootGraph(), [["line", BACKEND], ["line", WRAPPED.backend], ["panel", DIAGNOSTICS], ["panel", WRAPPED.diagnostics]], (id, node) => {
+  return entriesOf(rootGraph(), [["line", BACKEND], ["line", WRAPPED.backend], ["line", RANKED], ["panel", DIAGNOSTICS], ["panel", WRAPPED.diagnostics], ["panel", RANKS]], (id, node) => {
     const saved = graphs.get(graphOf(node))?.node(node.id);
     return {
       payload: node.mode === BYPASSED ? { state: "bypassed" } : runs.of(id),
@@ -225,7 +228,7 @@ async function edit(change) {
 }
 
 /** @type {Record<string, (...values: any[]) => Promise<void>>} */
-const commands = commandsOf({ edit, wishes: () => ({ evidence: setting(EVIDENCE), folder: setting(FOLDER) }) });
+const commands = commandsOf({ edit, wishes: () => ({ evidence: setting(EVIDENCE), folder: setting(FOLDER), known: (type) => type in registered() }) });
 const COMMANDS = [ADD, ADD_ALL, REMOVE];
 
 /** @type {unknown} */
@@ -238,9 +241,12 @@ function lookForMistakes() {
   if (mistakes && sortMistakes(mistakes)) app.canvas?.setDirty(true, true);
 }
 
+/** The types of node that the page knows. @returns {Record<string, unknown>} */
+const registered = () => /** @type {any} */ (window).LiteGraph.registered_node_types;
+
 /** @param {any} node */
 function takesPart(node) {
-  return [...(node.inputs ?? []), ...(node.outputs ?? [])].some(({ type }) => type === "MODEL");
+  return [...(node.inputs ?? []), ...(node.outputs ?? [])].some(({ type }) => MODELS.includes(type));
 }
 
 /** @type {Record<string, () => View>} */
@@ -250,6 +256,7 @@ const MAKERS = {
   [RANKS]: () => createPanel({ saveHtml, colour: setting(COLOUR) }),
   [BACKEND]: createLine,
   [WRAPPED.backend]: createLine,
+  [RANKED]: createLine,
   [BENCHMARK]: createBench,
   [REPORT]: () => createReport({ address, open: openPage }),
 };

@@ -2,34 +2,50 @@
 /** @typedef {import("./workflow.js").Graph} Graph */
 /** @typedef {import("./workflow.js").Node} Node */
 /** @typedef {import("./workflow.js").Link} Link */
-/** @typedef {{graph: string, node: Node, input: number}} Sampler */
+/** @typedef {{graph: string, node: Node, input: number, kind: string}} Sampler `kind` is what the link into it carries */
 
 import { INPUT_NODE, OUTPUT_NODE } from "./workflow.js";
 
 export const MODEL = "MODEL";
-const MODELS = [MODEL, "WANVIDEOMODEL"];
+export const WRAPPED = "WANVIDEOMODEL"; // of WanVideoWrapper
+export const ACTORS = "RAY_ACTORS"; // of Raylight, whose samplers hand them on
+export const MODELS = [MODEL, WRAPPED, ACTORS];
 const SAMPLES = ["LATENT", "GUIDER"];
 const FILE = /\.(safetensors|sft|gguf|ckpt|pth?|bin)$/i;
 
-/** Samplers of one graph, those of one MODEL together. @param {Map<string, Graph>} graphs @param {string} id @returns {Sampler[][]} */
+/** Samplers of one graph, those of one model together. @param {Map<string, Graph>} graphs @param {string} id @returns {Sampler[][]} */
 export function samplersOf(graphs, id) {
   const graph = /** @type {Graph} */ (graphs.get(id));
   /** @type {Map<string, Sampler[]>} */
   const found = new Map();
   for (const node of [...graph.nodes.values()].sort((left, right) => (left.order ?? 0) - (right.order ?? 0))) {
-    const input = (node.inputs ?? []).findIndex(({ type }) => type === MODEL);
+    const input = (node.inputs ?? []).findIndex(({ type }) => MODELS.includes(type));
     const link = input < 0 || !samples(graphs, node) ? null : graph.into(node, input);
     if (!link) continue;
-    const key = `${link.from}:${link.output}`;
-    found.set(key, [...(found.get(key) ?? []), { graph: id, node, input }]);
+    const { from, output } = start(graphs, graph, link);
+    const key = `${from}:${output}`;
+    found.set(key, [...(found.get(key) ?? []), { graph: id, node, input, kind: /** @type {import("./workflow.js").Slot[]} */ (node.inputs)[input].type }]);
   }
   return [...found.values()];
+}
+
+/** The link into the first sampler that has a link's actors; a link itself where no sampler had them before. @param {Map<string, Graph>} graphs
+ * @param {Graph} graph @param {Link} link */
+function start(graphs, graph, link) {
+  let first = link;
+  for (let at = /** @type {Link | null} */ (link); at; ) {
+    const node = graph.node(at.from);
+    const input = (node?.inputs ?? []).findIndex(({ type }) => type === ACTORS);
+    at = node && input >= 0 ? graph.into(node, input) : null;
+    if (at && node && samples(graphs, node)) first = at;
+  }
+  return first;
 }
 
 /** Whether a node takes a model in order to sample with it. @param {Map<string, Graph>} graphs @param {Node} node */
 function samples(graphs, node) {
   const types = (node.outputs ?? []).map(({ type }) => type);
-  return !graphs.has(node.type) && !node.type.startsWith("WanAttn") && !types.includes(MODEL) && types.some((type) => SAMPLES.includes(type));
+  return !graphs.has(node.type) && !node.type.startsWith("WanAttn") && ![MODEL, WRAPPED].some((type) => types.includes(type)) && types.some((type) => SAMPLES.includes(type));
 }
 
 /** The nodes that a sampler's model comes through, nearest first. @param {Map<string, Graph>} graphs @param {string} id @param {{node: Node, input: number}} sampler */
@@ -82,7 +98,7 @@ export function carries(type) {
 
 /** The model files that a loader names. @param {Node} node */
 export function filesOf(node) {
-  if ((node.inputs ?? []).some(({ type, link }) => type === MODEL && link != null)) return []; // a LoRA's file
+  if ((node.inputs ?? []).some(({ type, link }) => MODELS.includes(type) && link != null)) return []; // a LoRA's file
   const values = Array.isArray(node.widgets_values) ? node.widgets_values : Object.values(node.widgets_values ?? {});
   return values.filter((value) => typeof value === "string" && FILE.test(value));
 }

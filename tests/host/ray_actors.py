@@ -1,14 +1,12 @@
 """Raylight's own nodes with two actors on CPUs, and what each of them was independently seen to run.
 
-pip install "ray>=2.48" "xfuser==0.4.5" yunchang    (with --no-deps for the latter two, in the host's Python)
-git clone https://github.com/komikndr/raylight ~/comfy/packs/raylight
+The latter two of INSTALL go in with --no-deps; the pack lies in ~/comfy/packs, or in WANATTN_PACKS.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,25 +18,30 @@ from .packs import folder
 from .server import free_port
 
 PACK = "raylight"
+INSTALL = "pip install 'ray>=2.48' xfuser==0.4.5 yunchang"
+CLONE = "git clone https://github.com/komikndr/raylight"
 NEEDED = ("ray", "xfuser", "yunchang")
 PATH = Path(__file__).parent / "ranks"
-TESTED = Path(__file__).resolve().parents[2]
 LATENT = (1, 16, 5, 8, 8)  # 80 tokens
 TEXT = (1, 512, 4096)
 STEPS = 2
+LISTED = ("DPKSamplerAdvanced", "UnifiedParallelSampler")
 
 
 def skip_without_raylight() -> None:
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        pytest.skip(f"{', '.join(missing)} not installed in the host's Python; see ray_actors.py")
     if not (folder() / PACK / "src" / "raylight" / "nodes.py").is_file():
-        pytest.skip(f"raylight is not in {folder().name}; see ray_actors.py")
+        pytest.skip(f"Raylight's pack is not in {folder().name}, needs {CLONE} there")
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        pytest.skip(f"the host's Python has no {', '.join(missing)}, needs {INSTALL}")
 
 
 class Raylight:
-    """Two actors with one model, divided as `degrees` say: Ulysses, ring and CFG."""
+    """Two actors with one model, divided as `degrees` say: Ulysses, ring, CFG and data; three zeros are Raylight's own
+    data parallelism, without xDiT. `sampler` is the one of Raylight's nodes that takes such actors."""
 
-    def __init__(self, host: Path, checkpoint: Path, ulysses: int, ring: int, cfg: int) -> None:
+    def __init__(
+        self, host: Path, checkpoint: Path, degrees: tuple[int, int, int, int], sampler: str
+    ) -> None:
         source = str(folder() / PACK / "src")
         sys.path[:0] = [entry for entry in (source, str(PATH)) if entry not in sys.path]
         import cpu_ranks
@@ -49,32 +52,31 @@ class Raylight:
 
         folder_paths.add_model_folder_path("diffusion_models", str(checkpoint.parent))
         self.nodes = nodes
-        path = os.pathsep.join([str(host), source, str(PATH)])
-        own = {
-            "env_vars": {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            "worker_process_setup_hook": "cpu_ranks.pretend",
-        }
-        self._before = dict(nodes._RAY_RUNTIME_ENV_LOCAL)
-        nodes._RAY_RUNTIME_ENV_LOCAL.update(own)
-        # Raylight empties its folder when it starts: another's in use would be lost.
-        os.environ["RAYLIGHT_RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray")
+        self._sampler = sampler
+        self._before = cpu_ranks.settle(host, Path(source))
         os.environ["MASTER_PORT"] = str(free_port())
-        os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  beside other work, nice workers starve
-        os.environ["RAY_OVERRIDE_RESOURCES"] = '{"GPU": 2, "CPU": 4}'
-        degrees = (ulysses, ring, cfg, 1)
         flags = (False, False, False, False)
         start = nodes.RayInitializer().spawn_actor
         ready = start("local", "t", 2, *degrees, *flags, "TORCH_MATH", True, False, "", 0.2)[0]
         self.actors = nodes.RayUNETLoader().load_ray_unet(ready, checkpoint.name, "default")[0]
 
     def sample(self, actors: dict, seed: int = 1) -> tuple[torch.Tensor, dict]:
+        """The latents of all ranks that give one, after one another."""
         generator = torch.Generator().manual_seed(seed)
         conds = [[[torch.randn(TEXT, generator=generator), {}]] for _ in range(2)]
         latent = {"samples": torch.zeros(LATENT)}
-        told = ("enable", seed, STEPS, 4.0, "euler", "simple")
-        sampler = self.nodes.XFuserKSamplerAdvanced().ray_sample
-        out, after = sampler(actors, *told, *conds, latent, 0, 10000, "disable")
-        return out["samples"], after
+        noise = list(range(seed, seed + 8)) if self._sampler in LISTED else seed
+        given = (actors, "enable", STEPS, 4.0, "euler", "simple", *conds, latent, 0, 10000)
+        names = ("ray_actors", "add_noise", "steps", "cfg", "sampler_name", "scheduler")
+        names += ("positive", "negative", "latent_image", "start_at_step", "end_at_step")
+        named = {**dict(zip(names, given, strict=True)), "return_with_leftover_noise": "disable"}
+        if self._sampler in LISTED:  # such a node takes lists, as the host gives them
+            named = {name: [value] for name, value in named.items()} | {"noise_list": noise}
+        else:
+            named["noise_seed"] = noise
+        out, after = self.nodes.NODE_CLASS_MAPPINGS[self._sampler]().ray_sample(**named)
+        outs = out if isinstance(out, list) else [out]
+        return torch.cat([each["samples"] for each in outs]), after
 
     def ask(self, function, *given) -> list:
         """What a function of a model gives in each actor."""
@@ -86,14 +88,15 @@ class Raylight:
         )
 
     def count(self) -> None:
-        self.ask(counted_by_value(str(TESTED)))
+        import traced
+
+        self.ask(traced.start)
 
     def counts(self) -> list[Counter]:
         """Calls since `count` by role, block, step and kernel, for each rank, as a CSV file has them."""
-        return [
-            Counter(_placed(*call) for call in calls)
-            for calls in self.ask(lambda model: model.counting_stopped())
-        ]
+        import traced
+
+        return [Counter(map(placed, calls)) for calls in self.ask(traced.stop)]
 
     def left_over(self) -> list[list[str]]:
         """What of the pack each actor's model has on it."""
@@ -114,30 +117,7 @@ class Raylight:
         self._pretence.close()
 
 
-def _placed(module: str, step: int, kernel: str) -> tuple[str, str, str, str]:
+def placed(call: tuple[str, int, str]) -> tuple[str, str, str, str]:
+    module, step, kernel = call
     _, block, attention, *_ = module.split(".")
     return "self" if attention == "self_attn" else "text", block, str(step), kernel
-
-
-def counted_by_value(root: str):
-    """Travels to the actors, which know nothing of the tests."""
-
-    def count(model):
-        import sys
-        from importlib import util
-
-        name = "independent_counting"
-        if name not in sys.modules:
-            spec = util.spec_from_file_location(name, f"{root}/tests/host/counting.py")
-            sys.modules[name] = util.module_from_spec(spec)
-            spec.loader.exec_module(sys.modules[name])
-        counting = sys.modules[name].Counting(model)
-        counting.__enter__()
-
-        def stopped():
-            counting.__exit__(None, None, None)
-            return [(c.module, c.step, c.kernel) for c in counting.calls]
-
-        model.counting_stopped = stopped
-
-    return count

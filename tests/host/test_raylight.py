@@ -10,15 +10,41 @@ import torch
 from wanattn.tests.host.hosts import current_host
 from wanattn.tests.host.ray_actors import STEPS, Raylight, skip_without_raylight
 
-MODES = {"usp": (2, 1, 1), "cfg": (1, 1, 2), "ring": (1, 2, 1)}
+XFUSER, DATA, UNIFIED = "XFuserKSamplerAdvanced", "DPKSamplerAdvanced", "UnifiedParallelSampler"
+MODES = {
+    "usp": ((2, 1, 1, 1), XFUSER),
+    "cfg": ((1, 1, 2, 1), XFUSER),
+    "ring": ((1, 2, 1, 1), XFUSER),
+    "apart": ((0, 0, 0, 1), DATA),
+    "groups": ((1, 1, 1, 2), UNIFIED),
+}
+TOLD = {
+    "usp": "Ulysses 2",
+    "cfg": "CFG 2",
+    "ring": "ring 2",
+    "apart": "each rank on its own",
+    "groups": "data parallel 2",
+}
 BLOCKS = 2
-CALLS = 2 * BLOCKS * STEPS  # of a rank: self and text
+CALLS = 2 * BLOCKS * STEPS  # of a rank: self and text, both prompts in one batch or each on a rank
 WISHES = {
     "flash": ("flash", ()),
     "math": ("math", ()),
     "auto": ("auto", ()),
     "rules": ("flash", (("text", "", "1", "math"), ("self", "0", "", "math"))),
 }
+# by role, block, step and backend: text in step 1, and self-attention of block 0, on math
+RULED = [
+    (
+        role,
+        str(block),
+        str(step),
+        "math" if (role, step) == ("text", 1) or (role, block) == ("self", 0) else "flash",
+    )
+    for role in ("self", "text")
+    for block in range(BLOCKS)
+    for step in range(STEPS)
+]
 
 
 @pytest.fixture(scope="module", params=list(MODES))
@@ -60,8 +86,6 @@ def reported(workbench, actors):
 
 @pytest.mark.parametrize("wish", list(WISHES))
 def test_each_rank_is_told_as_it_was_counted(raylight, chosen, workbench, wish):
-    if wish in ("math", "rules") and raylight.mode != "ring":
-        pytest.skip("an actor has no inference mode, so torch takes math apart above the counter")
     actors = chosen(wish)
     raylight.sample(actors)  # `auto` measures in the first one
     raylight.count()
@@ -77,9 +101,14 @@ def test_each_rank_is_told_as_it_was_counted(raylight, chosen, workbench, wish):
     parts = 2 if raylight.mode == "ring" else 1
     assert [sum(each.values()) for each in told] == [CALLS * parts] * 2
     assert [each["calls"] for each in report.payload["devices"]] == [CALLS * parts] * 2
-    wanted = {"flash": {"flash"}, "math": {"math"}}.get(wish, {"flash", "math"})
+    assert {each["mode"] for each in report.payload["devices"]} == {TOLD[raylight.mode]}
     ran = {active for _, _, _, active in counted[0]}
-    assert ran <= wanted if raylight.mode != "ring" else ran == {"flash"}
+    if raylight.mode == "ring":
+        assert ran == {"flash"}
+    elif wish != "auto":
+        assert ran == {"flash": {"flash"}, "math": {"math"}, "rules": {"flash", "math"}}[wish]
+    if wish == "rules" and raylight.mode != "ring":
+        assert counted[0] == Counter(RULED)
 
 
 def test_ring_attention_takes_only_what_gives_a_log_sum_exp(raylight, chosen, workbench):
@@ -117,7 +146,7 @@ def test_one_rank_measures_for_both(raylight, chosen, workbench, monkeypatch, tm
     payload = reported(workbench, after).payload
     spent = [each["measuring_ms"] > 0 for each in payload["devices"]]
     # Whoever meets a kind of call first measures it; between exchanges that may be the one, then the other.
-    assert any(spent) if raylight.mode == "usp" else sorted(spent) == [False, True]
+    assert sorted(spent) == [False, True] if raylight.mode == "cfg" else any(spent)
     by_rank = [
         {(row["role"], row["active"]) for row in payload["rows"] if row["rank"] == rank}
         for rank in (0, 1)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from wanattn.tests.host import packs, wrapper
 from wanattn.tests.host.test_page_templates import MISSING, OPEN, PROMPT
+from wanattn.tests.host.test_page_wiring import COMMAND, before_sampler
 from wanattn.tests.host.workbench import read_report
 
 NAME = "wan2.2_14B_t2v_wrapper_attention"
 STEPS, BOUNDARY = 4, 2
+EXPERTS = {
+    0: "high_noise",
+    BOUNDARY: "low_noise",
+}  # by their first step; each sampler counts its own from 0
 SMALL = {"width": 64, "height": 64, "num_frames": 5, "steps": STEPS, "load_device": "main_device"}
 QUANTIZED = "fp8_e4m3fn_scaled"  # of the official files; the tiny ones are plain
 
@@ -27,6 +35,8 @@ def server(comfy, tmp_path_factory):
     base = tmp_path_factory.mktemp("comfyui")
     install_nodes(base)
     (base / "custom_nodes" / "zz_wrapper").symlink_to(packs.folder() / wrapper.NAME)
+    counting = Path(wrapper.__file__).with_name("wrapper_nodes.py")
+    (base / "custom_nodes" / counting.name).symlink_to(counting)
     models = base / "models" / "diffusion_models"
     models.mkdir(parents=True)
     for noise in ("high", "low"):
@@ -73,19 +83,62 @@ def test_our_nodes_are_there_before_the_wrapper_is_loaded(server):
     assert known["WanAttnReport"]["input"]["required"]["model"][0] == "MODEL,WANVIDEOMODEL"
 
 
+def counted(prompt: dict, run: int) -> dict:
+    """With a node after each loader that counts, and one after each sampler that tells."""
+    for key, node in list(prompt.items()):
+        if node["class_type"] == "WanVideoSampler":
+            inputs, level = node["inputs"], EXPERTS[node["inputs"]["start_step"]]
+            inputs["seed"] = run
+            told = {"after": [key, 0], "key": level}
+            prompt[f"{key}-told"] = {"class_type": "TestWrapperCounted", "inputs": told}
+            link = inputs["model"]
+            while prompt[link[0]]["class_type"] != "WanVideoModelLoader":
+                inputs = prompt[link[0]]["inputs"]
+                link = inputs["model"]
+            given = {"model": link, "key": level, "run": run}
+            prompt[f"{key}-count"] = {"class_type": "TestWrapperCount", "inputs": given}
+            inputs["model"] = [f"{key}-count", 0]
+    return prompt
+
+
 def test_the_template_loads_in_the_page_and_tells_every_call(server, open_page):
     page = open_page()
     page.evaluate(OPEN, server.get(f"/api/workflow_templates/wanattn/{NAME}.json"))
     assert page.evaluate(MISSING) == []
-    outputs = server.run(runnable(page.evaluate(PROMPT)))
+    server.run(runnable(page.evaluate(PROMPT)))  # measures for `auto`
+    outputs = server.run(counted(runnable(page.evaluate(PROMPT)), 1))
 
     texts = [output["text"][0] for output in outputs.values() if "wanattn" in output]
     assert len(texts) == 2
-    for prefix, first in (("high_noise", 0), ("low_noise", 0)):
-        report = read_report(server.output, f"wanattn/{prefix}")
-        calls = 2 * BOUNDARY * wrapper.CALLS
+    for level in EXPERTS.values():
+        report = read_report(server.output, f"wanattn/{level}")
+        rows = json.loads((server.output / f"{level}.counted.json").read_text())
+        ran = Counter({tuple(row): calls for *row, calls in rows})
+        assert report.counts("step", "block", "role", "active") == ran
+        assert sum(ran.values()) == 2 * BOUNDARY * wrapper.CALLS
         assert report.payload["state"] == "finished"
-        assert len(report.lines) == calls
         assert {line["requested"] for line in report.lines} == {"auto"}
-        steps = sorted({int(line["step"]) for line in report.lines})
-        assert steps == list(range(first, first + BOUNDARY))
+
+
+def test_one_command_wires_both_experts_and_takes_it_back(server, open_page):
+    page = open_page()
+    page.evaluate(OPEN, server.get(f"/api/workflow_templates/wanattn/{NAME}.json"))
+    page.evaluate(COMMAND, "remove")
+    bare = page.evaluate(PROMPT)
+    assert not [node for node in bare.values() if node["class_type"].startswith("WanAttn")]
+    page.evaluate(COMMAND, "addAll")
+    wired = page.evaluate(PROMPT)
+    samplers = [key for key, node in wired.items() if node["class_type"] == "WanVideoSampler"]
+    for key in samplers:
+        assert before_sampler(wired, wired[key]) == [
+            "WanAttnWrapperDiagnostics",
+            "WanAttnWrapperBackend",
+            "WanVideoModelLoader",
+        ]
+    reports = [node["inputs"] for node in wired.values() if node["class_type"] == "WanAttnReport"]
+    assert sorted(report["after"] for report in reports) == sorted([key, 0] for key in samplers)
+    assert {wired[report["model"][0]]["class_type"] for report in reports} == {
+        "WanAttnWrapperDiagnostics"
+    }
+    page.evaluate(COMMAND, "remove")
+    assert page.evaluate(PROMPT) == bare

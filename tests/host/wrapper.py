@@ -13,8 +13,8 @@ from unittest.mock import patch
 
 import torch
 from safetensors.torch import save_file
-from wanattn.tests.host import packs
-from wanattn.tests.host.counting import Counting, _Below
+from wanattn.tests.host import packs, wrapper_counting
+from wanattn.tests.host.counting import Counting
 
 NAME = "ComfyUI-WanVideoWrapper"
 TINY = {"dim": 288, "ffn_dim": 96, "in_dim": 16, "out_dim": 16, "num_heads": 12, "num_layers": 30}
@@ -170,34 +170,17 @@ def _wide(autocast) -> Iterator[None]:
         yield
 
 
-class WrapperCounting(Counting):
-    """Steps are told by the timesteps that the transformer is given, conditionings by its text."""
+class WrapperCounting(wrapper_counting.WrapperCounting):
+    """With the prompts of `texts`, and the calls of the stand-in for flash_attn."""
 
-    def __init__(self, model, known: dict[str, torch.Tensor] | None = None) -> None:
-        super().__init__(model)
-        self._transformer = model.model.get_submodule("diffusion_model")
-        self._texts = known or {}
-        self._times: list[float] = []
+    def __init__(self, model) -> None:
+        super().__init__(model, texts()["prompt_embeds"][0])
 
     def __enter__(self) -> WrapperCounting:
-        self._hook = self._transformer.register_forward_pre_hook(self._began, with_kwargs=True)
-        self._below = _Below(self)
-        self._below.__enter__()
+        super().__enter__()
         FLASH.counting = self
         return self
 
     def __exit__(self, *error) -> None:
         FLASH.counting = None
-        self._below.__exit__(*error)
-        self._hook.remove()
-
-    def _began(self, module, args, kwargs) -> None:
-        time = float(torch.as_tensor(kwargs["t"][0]).flatten()[0])
-        if time not in self._times:
-            self._times.append(time)
-        self._step = self._times.index(time)
-        context = kwargs["context"]
-        given = texts()
-        same = torch.equal(context[0].float().cpu(), given["prompt_embeds"][0])
-        self.forwards.append(("positive" if same else "negative",))
-        self.steps.append(self._step)
+        super().__exit__(*error)

@@ -57,6 +57,20 @@ test("a backend node says what it will do", () => {
   assert.match(idle(2, "wan.safetensors", "cudnn").plan, /on cuDNN; .* next best .*Not here: cuDNN does not exist on cpu/);
 });
 
+test("a backend of Raylight says what it will do on each GPU and where to look, and so does its report", () => {
+  const ranked = (...values) => {
+    const graphs = graphsOf({ nodes: [{ id: 1, type: "WanAttnRayBackend", inputs: [], outputs: [], widgets_values: values }, { id: 2, type: "WanAttnRayReport", inputs: [], outputs: [] }], links: [] });
+    return [1, 2].map((id) => idleOf(graphs, "", graphs.get("").node(id), possible));
+  };
+  const [backend, report] = ranked("cudnn", "next best");
+  assert.equal(backend.plan, "Will run every attention call on cuDNN, on each GPU; where it cannot, the next best runs and the report says why.");
+  assert.match(backend.place, /in Attention Report \(Raylight\)$/);
+  assert.deepEqual([backend.lines, report.place], [[], undefined]);
+  assert.match(report.plan, /once the sampler is done/);
+  assert.match(ranked("host")[0].plan, /Raylight's own attention/);
+  assert.match(ranked("flash", "stop")[0].plan, /the run stops/);
+});
+
 test("the menu says what is here, what is elsewhere and what to install", () => {
   assert.deepEqual(menuLines(possible), ["here: flash, math", "not on cpu: cuDNN, efficient", "not ready here: sage"]);
   assert.deepEqual(needsOf(possible), ["sage: sageattention not installed: pip install sageattention"]);

@@ -53,7 +53,7 @@ function wires(workflow, id = "") {
 
 test("a backend goes on the last model link before the sampler", () => {
   const workflow = simple();
-  assert.deepEqual(addAttention(workflow), { wired: 1, before: 0, others: [] });
+  assert.deepEqual(addAttention(workflow), { wired: 1, before: 0, others: [], strange: [] });
   assert.deepEqual(wires(workflow), ["Backend -> KSampler.model", "KSampler -> VAEDecode.samples", "UNETLoader -> Backend.model"]);
   assert.match(workflow.nodes.at(-1).title, /high noise/);
 });
@@ -71,7 +71,7 @@ test("a second time adds nothing but what is missing", () => {
   const workflow = simple();
   addAttention(workflow);
   const before = JSON.stringify(workflow);
-  assert.deepEqual(addAttention(workflow), { wired: 0, before: 1, others: [] });
+  assert.deepEqual(addAttention(workflow), { wired: 0, before: 1, others: [], strange: [] });
   assert.equal(JSON.stringify(workflow), before);
   assert.equal(addAttention(workflow, { diagnostics: true }).wired, 1);
   assert.ok(wires(workflow).includes("Backend -> Diagnostics.model"));
@@ -106,7 +106,7 @@ test("two samplers of one model share a backend, and another model's sampler is 
   workflow.nodes[3].outputs[0].links = [];
   workflow.nodes[5].outputs[0].links = [];
   workflow.links.push([3, 1, 0, 4, 0, "MODEL"], [5, 5, 0, 6, 0, "MODEL"]);
-  assert.deepEqual(addAttention(workflow), { wired: 1, before: 0, others: ["flux1-dev.safetensors"] });
+  assert.deepEqual(addAttention(workflow), { wired: 1, before: 0, others: ["flux1-dev.safetensors"], strange: [] });
   assert.equal(wires(workflow).filter((wire) => wire === "Backend -> KSampler.model").length, 2);
 });
 
@@ -133,7 +133,78 @@ test("nothing new lies on anything old, and a group says whose it is", () => {
   assert.deepEqual(workflow.groups.map(({ title }) => title), ["Wan Attention"]);
 });
 
+/** WanVideoWrapper's two experts, each with a loader, the sampler and what decodes. */
+const wrapped = () => ({
+  last_node_id: 5, last_link_id: 5, groups: [],
+  nodes: [
+    node(1, "WanVideoModelLoader", [slot("lora", "WANVIDLORA")], [out("model", "WANVIDEOMODEL", 1)], { widgets_values: ["low_noise.safetensors"] }),
+    node(2, "WanVideoModelLoader", [slot("lora", "WANVIDLORA")], [out("model", "WANVIDEOMODEL", 2)], { widgets_values: ["high_noise.safetensors"] }),
+    node(3, "WanVideoSampler", [slot("model", "WANVIDEOMODEL", 2), slot("samples", "LATENT")], [out("samples", "LATENT", 3), out("denoised_samples", "LATENT")]),
+    node(4, "WanVideoSampler", [slot("model", "WANVIDEOMODEL", 1), slot("samples", "LATENT", 3)], [out("samples", "LATENT", 4), out("denoised_samples", "LATENT")]),
+    node(5, "WanVideoDecode", [slot("samples", "LATENT", 4)], []),
+  ],
+  links: [[1, 1, 0, 4, 0, "WANVIDEOMODEL"], [2, 2, 0, 3, 0, "WANVIDEOMODEL"], [3, 3, 0, 4, 1, "LATENT"], [4, 4, 0, 5, 0, "LATENT"]],
+});
+
+/** Two samplers of Raylight with the same actors, and a decoder that takes them too. */
+const ranked = () => ({
+  last_node_id: 6, last_link_id: 7, groups: [],
+  nodes: [
+    node(1, "RayInitializer", [], [out("ray_actors_init", "RAY_ACTORS_INIT", 1)]),
+    node(2, "RayUNETLoader", [slot("ray_actors_init", "RAY_ACTORS_INIT", 1)], [out("ray_actors", "RAY_ACTORS", 2)], { widgets_values: ["wan2.2_ti2v_5B.safetensors"] }),
+    node(3, "RayModelSamplingSD3", [slot("ray_actors", "RAY_ACTORS", 2)], [out("ray_actors", "RAY_ACTORS", 3)]),
+    node(4, "XFuserKSamplerAdvanced", [slot("ray_actors", "RAY_ACTORS", 3)], [out("latent", "LATENT", 4), out("ray_actors", "RAY_ACTORS", 5)]),
+    node(5, "XFuserKSamplerAdvanced", [slot("ray_actors", "RAY_ACTORS", 5), slot("latent_image", "LATENT", 4)], [out("latent", "LATENT", 6), out("ray_actors", "RAY_ACTORS", 7)]),
+    node(6, "RayVAEDecodeDistributed", [slot("ray_actors", "RAY_ACTORS", 7), slot("samples", "LATENT", 6)], [out("IMAGE", "IMAGE")]),
+  ],
+  links: [
+    [1, 1, 0, 2, 0, "RAY_ACTORS_INIT"], [2, 2, 0, 3, 0, "RAY_ACTORS"], [3, 3, 0, 4, 0, "RAY_ACTORS"], [4, 4, 0, 5, 1, "LATENT"],
+    [5, 4, 1, 5, 0, "RAY_ACTORS"], [6, 5, 0, 6, 1, "LATENT"], [7, 5, 1, 6, 0, "RAY_ACTORS"],
+  ],
+});
+
+test("models of WanVideoWrapper get its own nodes, the expert of high noise first, and give them back", () => {
+  const workflow = wrapped();
+  assert.deepEqual(addAttention(workflow, { diagnostics: true, report: true }), { wired: 2, before: 0, others: [], strange: [] });
+  assert.deepEqual(wires(workflow).filter((wire) => !wire.includes("WrapperBackend")), [
+    "Report -> WanVideoDecode.samples", "Report -> WanVideoSampler.samples", "WanVideoSampler -> Report.after", "WanVideoSampler -> Report.after",
+    "WrapperDiagnostics -> Report.model", "WrapperDiagnostics -> Report.model", "WrapperDiagnostics -> WanVideoSampler.model", "WrapperDiagnostics -> WanVideoSampler.model",
+  ]);
+  assert.deepEqual(wires(workflow).filter((wire) => wire.includes("WrapperBackend")).slice(0, 2), ["WanVideoModelLoader -> WrapperBackend.model", "WanVideoModelLoader -> WrapperBackend.model"]);
+  assert.match(workflow.nodes[5].title, /high noise/);
+  assert.equal(workflow.nodes[7].inputs[0].type, "MODEL,WANVIDEOMODEL");
+  assert.deepEqual(workflow.links.filter(([, , , , , type]) => type === "MODEL"), []);
+  assert.equal(removeAttention(workflow), 6);
+  assert.deepEqual(wires(workflow), wires(wrapped()));
+});
+
+test("Raylight's actors pass one backend before the first sampler, and one report after the last", () => {
+  const workflow = ranked();
+  assert.equal(addAttention(workflow, { diagnostics: true, report: true }).wired, 1);
+  assert.deepEqual(workflow.nodes.slice(6).map(({ type }) => type), ["WanAttnRayBackend", "WanAttnRayReport"]);
+  assert.deepEqual(wires(workflow).filter((wire) => /Ray(Backend|Report)/.test(wire)), [
+    "RayBackend -> XFuserKSamplerAdvanced.ray_actors", "RayModelSamplingSD3 -> RayBackend.ray_actors",
+    "RayReport -> RayVAEDecodeDistributed.ray_actors", "XFuserKSamplerAdvanced -> RayReport.ray_actors",
+  ]);
+  const before = JSON.stringify(workflow);
+  assert.deepEqual(addAttention(workflow, { diagnostics: true, report: true }), { wired: 0, before: 1, others: [], strange: [] });
+  assert.equal(JSON.stringify(workflow), before);
+  assert.equal(removeAttention(workflow), 2);
+  assert.deepEqual(wires(workflow), wires(ranked()));
+});
+
+test("another model than Wan on Raylight is left alone, and so is a pack that the page does not know", () => {
+  const flux = ranked();
+  flux.nodes[1].widgets_values = ["flux1-dev.safetensors"];
+  assert.equal(addAttention(flux).wired, 0);
+  const workflow = wrapped();
+  const known = (type) => type === "WanAttnBackend";
+  assert.deepEqual(addAttention(workflow, { known }), { wired: 0, before: 0, others: [], strange: ["WanVideoSampler", "WanVideoSampler"] });
+  assert.deepEqual(workflow, wrapped());
+});
+
 test("every outcome is a sentence", () => {
+  assert.match(added({ wired: 0, before: 0, others: [], strange: ["WanVideoSampler", "WanVideoSampler"] }).text, /its pack is not installed: WanVideoSampler\.$/);
   assert.match(added({ wired: 2, before: 0, others: ["flux.safetensors"] }).text, /added to 2 models.*flux\.safetensors/);
   assert.match(added({ wired: 0, before: 1, others: [] }).text, /already/);
   assert.equal(added({ wired: 0, before: 0, others: [] }).severity, "warn");

@@ -31,12 +31,19 @@ export function commandsOf({ edit, wishes }) {
 }
 
 /** What adding came to, in a sentence. @param {ReturnType<typeof addAttention>} result @returns {Told} */
-export function added({ wired, before, others }) {
-  const names = [...new Set(others)].slice(0, MOST_NAMES).join(", ");
-  const left = names ? ` ${word("Left alone, since no Wan model: {0}.", names)}` : "";
+export function added({ wired, before, others, strange = [] }) {
+  const left = [
+    others.length ? ` ${word("Left alone, since no Wan model: {0}.", few(others))}` : "",
+    strange.length ? ` ${word("Left alone, since its pack is not installed: {0}.", few(strange))}` : "",
+  ].join("");
   if (wired) return { severity: "success", text: word("Wan Attention added to {0} models. Ctrl+Z takes it back.", count(wired)) + left };
   if (before) return { severity: "info", text: word("Every Wan model here already has Wan Attention.") + left };
   return { severity: "warn", text: word("No sampler of a Wan model here. Right-click a model's node to add it to that one.") + left };
+}
+
+/** @param {string[]} names */
+function few(names) {
+  return [...new Set(names)].slice(0, MOST_NAMES).join(", ");
 }
 
 /** @param {number} nodes @returns {Told} */

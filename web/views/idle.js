@@ -3,7 +3,8 @@
 /** @typedef {import("../workflow.js").Node} Node */
 /** @typedef {import("../report/payload.js").Forecast} Forecast */
 /** @typedef {{here: Record<string, string>, lacking: Record<string, string>}} Possible what the server says of each backend */
-/** @typedef {{plan: string, lines: string[], needs?: string[], forecast: Forecast[]}} Idle `needs` is what each backend that is not here wants */
+/** @typedef {{plan: string, lines: string[], needs?: string[], forecast: Forecast[], place?: string}} Idle `needs` is what each backend that is not here
+ * wants, `place` where what ran is told instead of on this node */
 
 import { backendName } from "../report/format.js";
 import { word } from "../report/words.js";
@@ -11,6 +12,8 @@ import { carries, filesOf, upstream } from "../trace.js";
 import { INPUT_NODE, OUTPUT_NODE } from "../workflow.js";
 
 const BACKENDS = ["WanAttnBackend", "WanAttnWrapperBackend"];
+const RAY_BACKEND = "WanAttnRayBackend";
+const RAY_REPORT = "WanAttnRayReport";
 const TEXT_KEYS = 512;
 const IMAGE_KEYS = 257;
 const HALF = 2; // bytes
@@ -21,12 +24,15 @@ const SIZES = ["width", "height", "length"];
 const FASTEST = "Will time every kernel that can run here on the model's own tensors, once a size, and take the fastest.";
 const OR_STOP = "Will run every attention call on {0}; where it cannot, the run stops and says why.";
 const OR_NEXT = "Will run every attention call on {0}; where it cannot, the next best runs and the reason is shown here.";
+const OR_NEXT_ON_RANKS = "Will run every attention call on {0}, on each GPU; where it cannot, the next best runs and the report says why.";
 const ELSEWHERE = / does not exist on (\w+)$/;
 
 /** What a node will do, before anything ran. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node
  * @param {Possible} possible @returns {Idle} */
 export function idleOf(graphs, id, node, possible) {
   if (BACKENDS.includes(node.type)) return { plan: backendPlan(graphs.get(id), node, possible), lines: menuLines(possible), needs: needsOf(possible), forecast: [] };
+  if (node.type === RAY_BACKEND) return { plan: ranksPlan(node), lines: [], forecast: [], place: word("What ran on each GPU: in Attention Report (Raylight)") };
+  if (node.type === RAY_REPORT) return { plan: word("Will show what ran on each GPU, once the sampler is done."), lines: [], forecast: [] };
   const watching = word("Will record every attention call of this model: what was asked, what ran, how that is known and how long it took.");
   const sampled = samplerAfter(graphs, id, node);
   if (!sampled) return { plan: `${watching} ${word("Wire its output to a sampler.")}`, lines: [], forecast: [] };
@@ -43,6 +49,14 @@ function backendPlan(graph, node, possible) {
   const lacking = possible.lacking[backend];
   const doubt = lacking ? ` ${word("Not here: {0}.", lacking)}` : "";
   return word(refusal === "stop" ? OR_STOP : OR_NEXT, backendName(backend)) + doubt + rules;
+}
+
+/** Of a node whose actors may be on other machines. @param {Node} node */
+function ranksPlan(node) {
+  const [backend, refusal] = node.widgets_values ?? [];
+  if (backend === "host") return word("Will change nothing: Raylight's own attention runs on each GPU and is watched.");
+  if (backend === "auto") return word(FASTEST);
+  return word(refusal === "stop" ? OR_STOP : OR_NEXT_ON_RANKS, backendName(backend));
 }
 
 /** Which names of the menu can run here, and which cannot. @param {Possible} possible */

@@ -20,7 +20,7 @@ export function createLine() {
   const list = element("ul", "dim");
   const needs = element("details", "dim");
   const wanted = element("ul");
-  /** @type {{plan: string, lines?: string[], needs?: string[]}} */
+  /** @type {{plan: string, lines?: string[], needs?: string[], place?: string}} */
   let idle = { plan: "" };
 
   installStyle();
@@ -38,8 +38,8 @@ export function createLine() {
     const waiting = payload.state === "idle";
     root.dataset.state = payload.state;
     root.title = titleOf(payload);
-    setText(sign, state(payload).sign);
-    setText(text, waiting || payload.state === "bypassed" ? state(payload).word : headline(payload));
+    setText(sign, waiting && idle.place ? "" : state(payload).sign);
+    setText(text, waiting && idle.place ? idle.place : waiting || payload.state === "bypassed" ? state(payload).word : headline(payload));
     setText(warning, wrong ? `✕ ${wrong}` : calls ? `⚠ ${word("{0} fell back", count(calls))}` : "");
     setText(failure, told);
     setText(more, payload.state === "bypassed" ? word(BYPASSED) : waiting ? idle.plan : [advice, gainSentence(payload)].filter(Boolean).join(" · "));
@@ -49,7 +49,7 @@ export function createLine() {
   });
   updater.update(complete(null));
 
-  /** @param {{plan: string, lines?: string[], needs?: string[]}} told */
+  /** @param {{plan: string, lines?: string[], needs?: string[], place?: string}} told */
   function describe(told) {
     idle = told;
     updater.update(updater.latest() ?? complete(null));

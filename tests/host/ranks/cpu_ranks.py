@@ -3,7 +3,10 @@ on their path; `pretend` is what they run first."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 from unittest.mock import patch
 
 RANKS = 2
@@ -38,3 +41,20 @@ def pretend() -> ExitStack:
     with patch.object(torch.cuda, "is_available", lambda: True):
         import raylight  # noqa: F401  xfuser defines its attention only where CUDA is
     return put
+
+
+def settle(host: Path, source: Path) -> dict:
+    """Has the workers that Raylight will start pretend too; returns its settings for them as they were."""
+    import raylight.nodes as nodes
+
+    path = os.pathsep.join(map(str, (host, source, Path(__file__).parent)))
+    before = dict(nodes._RAY_RUNTIME_ENV_LOCAL)
+    nodes._RAY_RUNTIME_ENV_LOCAL.update(
+        env_vars={"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        worker_process_setup_hook="cpu_ranks.pretend",
+    )
+    # Raylight empties its folder when it starts: another's in use would be lost.
+    os.environ["RAYLIGHT_RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray")
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  beside other work, nice workers starve
+    os.environ["RAY_OVERRIDE_RESOURCES"] = '{"GPU": 2, "CPU": 4}'
+    return before
