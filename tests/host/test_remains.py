@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 from wanattn.tests.host.server import wait_until
@@ -112,3 +113,24 @@ def test_a_state_is_written_every_few_seconds_at_most_and_not_after_the_end(rema
     kept.drop()
     kept.keep(PAYLOAD, "a", ())
     assert list(remains._folder().glob(".running_*")) == []
+
+
+def test_the_first_calls_are_kept_at_once_and_later_ones_every_few_seconds(remains):
+    kept = remains.Remains("10")
+    kept.begin()
+    wait_until(lambda: keep(kept, 0) == [0], 30, str)
+    wait_until(lambda: keep(kept, 8) == [8], 30, str)
+    keep(kept, 16)
+    time.sleep(0.3)
+    assert [calls_of(path) for path in remains._folder().glob(f"{remains.START}*")] == [8]
+    kept.drop()
+
+
+def keep(kept, calls):
+    """What the disk has then; it may still be busy with what was kept last."""
+    kept.keep({**PAYLOAD, "calls": calls}, None, ())
+    return [calls_of(kept._path)] if kept._path and kept._path.exists() else []
+
+
+def calls_of(path):
+    return json.loads(path.read_text(encoding="utf-8"))["payload"]["calls"]

@@ -42,7 +42,8 @@ def _notes(server: Server) -> list[Path]:
 def _recorded(server: Server) -> bool:
     """Whether what is kept of the run that goes on has calls in it already."""
     try:
-        return any(_calls(path, "payload") for path in _notes(server))
+        kept = [_calls(path, "payload") for path in _notes(server)]
+        return bool(kept) and all(kept)
     except FileNotFoundError:  # another one takes its place
         return False
 

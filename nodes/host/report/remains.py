@@ -42,11 +42,11 @@ class Remains:
         self._next = 0.0
 
     def keep(self, payload: dict, job: str | None, reported: Collection[str | None]) -> None:
-        """Every few seconds at most, and not while an earlier state is still on its way to the disk."""
+        """Every few seconds at most once there are calls, and not while an earlier state is still on its way to the disk."""
         now = time.monotonic()
         if now < self._next or self._node is None or self._writing.locked():
             return
-        self._next = now + SECONDS_BETWEEN_WRITES
+        self._next = now + SECONDS_BETWEEN_WRITES if payload["calls"] else now
         prefixes = waiting_prefixes(self._node, job, reported)
         told = {"job": job, "prefixes": prefixes, "payload": payload}
         thread = threading.Thread(target=self._write, args=(told,), daemon=True)
