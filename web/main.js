@@ -3,6 +3,7 @@
 import { app } from "../../scripts/app.js";
 // @ts-ignore served by ComfyUI
 import { api } from "../../scripts/api.js";
+import { createEditor } from "./edit.js";
 import { nodeAt, nodesIn } from "./graph.js";
 import { createKept } from "./kept.js";
 import { createPanel } from "./report/panel.js";
@@ -208,25 +209,7 @@ function address(file, type = "output") {
   return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
 }
 
-/** Changes the workflow in one step of undo: by the host's own way of going from one state to the next.
- * @param {(workflow: any) => import("./views/commands.js").Told | null} change */
-async function edit(change) {
-  const tracker = app.extensionManager.workflow.activeWorkflow?.changeTracker;
-  if (!tracker) return;
-  if (tracker.captureCanvasState) tracker.captureCanvasState();
-  else tracker.checkState();
-  const before = JSON.stringify(tracker.activeState);
-  const workflow = JSON.parse(before);
-  const told = change(workflow);
-  if (JSON.stringify(workflow) !== before) {
-    tracker.redoQueue.splice(0, Infinity, workflow);
-    await tracker.redo();
-    // What the host makes of it, such as sizes, belongs to the same step.
-    tracker.activeState = JSON.parse(JSON.stringify(rootGraph().serialize()));
-  }
-  if (told) app.extensionManager.toast.add({ severity: told.severity, summary: "Wan Attention", detail: told.text, life: 6000 });
-}
-
+const { edit, beforeLoad, afterLoad } = createEditor({ page: () => app.extensionManager, root: rootGraph });
 /** @type {Record<string, (...values: any[]) => Promise<void>>} */
 const commands = commandsOf({ edit, wishes: () => ({ evidence: setting(EVIDENCE), folder: setting(FOLDER), known: (type) => type in registered() }) });
 const COMMANDS = [ADD, ADD_ALL, REMOVE];
@@ -311,5 +294,9 @@ app.registerExtension({
     chain(node, "onRemoved", () => view.dispose());
     chain(node, "onExecuted", (output) => toldBy(idOf(node), output).forEach(take));
   },
-  afterConfigureGraph: restore,
+  beforeConfigureGraph: beforeLoad,
+  afterConfigureGraph() {
+    afterLoad();
+    restore();
+  },
 });

@@ -10,9 +10,25 @@ from wanattn.tests.host.panel_page import DESIGNS, screenshot, until
 PACKAGE = "comfyui_workflow_templates_json"
 SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "CFGGuider", "BasicGuider")
 OPEN = "async graph => { await window.app.loadGraphData(graph); }"
-PROMPT = "async () => (await window.app.graphToPrompt()).output"
+PROMPT = """async () => {
+    const { output } = await window.app.graphToPrompt();
+    for (const { inputs } of Object.values(output)) delete inputs.previewMode; // 0.8.0's own page forgets it at every load
+    return output;
+}"""
 COMMAND = "name => window.app.extensionManager.command.execute(`wanattn.${name}`)"
 UNDO = "() => window.app.extensionManager.workflow.activeWorkflow.changeTracker.undo()"
+REDO = "() => window.app.extensionManager.workflow.activeWorkflow.changeTracker.redo()"
+TYPE = """() => {
+    const insides = window.app.graph.nodes.filter(node => node.subgraph);
+    for (const [index, node] of insides.entries()) {
+        for (const widget of node.widgets) {
+            if (/text$/.test(widget.name)) widget.value = "my own words";
+            if (/width$/.test(widget.name)) widget.value = 832;
+            if (/unet_name_1$/.test(widget.name)) widget.value = `mine_${index}_wan_low_noise.safetensors`;
+        }
+    }
+    return insides.length;
+}"""
 IN_SUBGRAPH = "window.app.canvas.graph !== window.app.rootGraph"
 
 
@@ -76,6 +92,43 @@ def test_every_official_template_is_wired_and_unwired_by_one_command(open_page, 
         ), path.name
         page.evaluate(COMMAND, "remove")
         assert page.evaluate(PROMPT) == before, path.name
+
+
+def twice(graph: dict) -> dict:
+    """A workflow with a second node of its subgraph, unconnected."""
+    insides = {inside["id"] for inside in graph["definitions"]["subgraphs"]}
+    node = json.loads(json.dumps(next(node for node in graph["nodes"] if node["type"] in insides)))
+    node.update(id=graph["last_node_id"] + 1, pos=[0, 3000])
+    for slot in node["inputs"]:
+        slot["link"] = None
+    for slot in node["outputs"]:
+        slot["links"] = []
+    return {**graph, "nodes": [*graph["nodes"], node], "last_node_id": node["id"]}
+
+
+def literals(prompt: dict) -> dict[str, dict]:
+    """What each node of others gets from its own fields."""
+    return {
+        key: {name: value for name, value in node["inputs"].items() if not isinstance(value, list)}
+        for key, node in prompt.items()
+        if not (node["class_type"] or "").startswith("WanAttn")
+    }
+
+
+def test_nothing_typed_into_a_subgraph_is_lost(open_page, official):
+    """The page of ComfyUI 0.8.0 itself puts a file's name in place of the prompt whenever it loads such a workflow."""
+    page = open_page()
+    template = next(path for path in official if path.stem == "video_wan2_2_14B_t2v")
+    page.evaluate(OPEN, twice(json.loads(template.read_text(encoding="utf-8"))))
+    assert page.evaluate(TYPE) == 2
+    typed = literals(page.evaluate(PROMPT))
+    shown = [value for inputs in typed.values() for value in inputs.values()]
+    mine = [f"mine_{index}_wan_low_noise.safetensors" for index in range(2)]
+    assert {"my own words", 832, *mine} <= {*shown}
+    steps = [(COMMAND, "addAll"), (UNDO,), (REDO,), (COMMAND, "remove"), (UNDO,), (REDO,)]
+    for step in steps:
+        page.evaluate(*step)
+        assert literals(page.evaluate(PROMPT)) == typed, step
 
 
 @pytest.mark.parametrize("design", list(DESIGNS))

@@ -16,6 +16,20 @@ export function shape(tag, attributes = {}) {
   return made;
 }
 
+/** What a screen reader hears about a state: its beginning and its end, and nothing of what changes between. */
+export function createSpoken() {
+  const made = element("span", "spoken");
+  made.setAttribute("role", "status");
+  return {
+    element: made,
+    /** @param {string} state @param {string} name @param {string} end what came of it */
+    tell(state, name, end) {
+      if (state === "idle") setText(made, "");
+      else setText(made, state === "running" ? name : [name, end].filter(Boolean).join(": "));
+    },
+  };
+}
+
 /** Changes a text only where it differs, so that a selection or a screen reader is left alone.
  * @param {Element} target @param {string} text */
 export function setText(target, text) {

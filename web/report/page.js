@@ -6,6 +6,7 @@ export function showReport(page) {
   const data = page.getElementById("wanattn-payload")?.textContent ?? "{}";
   const panel = createPanel();
   panel.element.classList.add("page");
+  panel.element.setAttribute("role", "main");
   page.body.append(panel.element);
   panel.update(JSON.parse(data));
 }

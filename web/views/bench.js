@@ -13,7 +13,7 @@ import { createBars, refusals } from "./bars.js";
 import { createButtons } from "../report/buttons.js";
 import { amount, faultIn, listOf, orNull, table, text, whether } from "../report/check.js";
 import { looksOf } from "../report/cells.js";
-import { element, setItems, setText } from "../report/dom.js";
+import { createSpoken, element, setItems, setText } from "../report/dom.js";
 import { environmentLine, plain, plural, state } from "../report/format.js";
 import { FACTS } from "../report/schema.js";
 import { installStyle, watchTone } from "../report/style.js";
@@ -70,6 +70,7 @@ export function createBench() {
   const line = element("div", "state");
   const [sign, word, done] = [element("span", "sign"), element("b"), element("span", "dim")];
   const title = element("div", "headline");
+  const spoken = createSpoken();
   const rest = element("p");
   const places = element("div", "places");
   const refused = element("ul", "rest dim");
@@ -81,11 +82,10 @@ export function createBench() {
 
   installStyle();
   sign.setAttribute("aria-hidden", "true");
-  line.setAttribute("role", "status");
   title.setAttribute("role", "heading");
   title.setAttribute("aria-level", "3");
   line.append(sign, word, done);
-  head.append(line, title, rest);
+  head.append(line, title, rest, spoken.element);
   root.append(head, places, refused, machine, notes, buttons);
   const stopWatching = watchTone(root);
   const updater = createUpdater(root, draw);
@@ -100,6 +100,7 @@ export function createBench() {
     setText(word, now.word);
     setText(done, measuredSoFar(bench));
     setText(title, headline);
+    spoken.tell(bench.state, now.word, headline);
     setText(rest, more);
     drawPlaces(bench);
     setItems(refused, refusals(bench.places));

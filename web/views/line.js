@@ -1,7 +1,7 @@
 // @ts-check
 /** @typedef {import("../report/payload.js").Payload} Payload */
 
-import { element, setItems, setText } from "../report/dom.js";
+import { createSpoken, element, setItems, setText } from "../report/dom.js";
 import { contradiction, count, failureOf, fallbackSentence, gainSentence, headline, state } from "../report/format.js";
 import { complete } from "../report/payload.js";
 import { installStyle, watchTone } from "../report/style.js";
@@ -20,15 +20,15 @@ export function createLine() {
   const list = element("ul", "dim");
   const needs = element("details", "dim");
   const wanted = element("ul");
+  const spoken = createSpoken();
   /** @type {{plan: string, lines?: string[], needs?: string[], place?: string}} */
   let idle = { plan: "" };
 
   installStyle();
-  now.setAttribute("role", "status");
   sign.setAttribute("aria-hidden", "true");
   now.append(sign, text, warning);
   needs.append(element("summary", "", word("what they need")), wanted);
-  root.append(now, failure, more, list, needs);
+  root.append(now, failure, more, list, needs, spoken.element);
   const stopWatching = watchTone(root);
 
   const updater = createUpdater(root, (/** @type {Payload} */ payload) => {
@@ -42,6 +42,7 @@ export function createLine() {
     setText(text, waiting && idle.place ? idle.place : waiting || payload.state === "bypassed" ? state(payload).word : headline(payload));
     setText(warning, wrong ? `✕ ${wrong}` : calls ? `⚠ ${word("{0} fell back", count(calls))}` : "");
     setText(failure, told);
+    spoken.tell(payload.state, state(payload).word, told || (payload.state === "bypassed" ? "" : headline(payload)));
     setText(more, payload.state === "bypassed" ? word(BYPASSED) : waiting ? idle.plan : [advice, gainSentence(payload)].filter(Boolean).join(" · "));
     setItems(list, waiting ? idle.lines ?? [] : []);
     setItems(wanted, waiting ? idle.needs ?? [] : []);

@@ -16,6 +16,7 @@ export function mount(node, element, { least, width = 0, height = 0 }, canvas) {
   mounted.add(element);
   chain(node, "onRemoved", () => mounted.delete(element));
   letCanvasHave(element, canvas);
+  nameAfter(node, element);
   node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
 }
 
@@ -31,6 +32,14 @@ export function chain(node, event, listener) {
     listener(...values);
     return previous?.apply(node, values);
   };
+}
+
+/** @param {any} node @param {HTMLElement} element can have the focus, so it has a name: its node's. */
+function nameAfter(node, element) {
+  const name = () => element.setAttribute("aria-label", String(node.title ?? node.type));
+  element.setAttribute("role", "group");
+  element.addEventListener("focusin", name);
+  name();
 }
 
 /** Panning and zooming go on working over the panel. @param {HTMLElement} element @param {() => any} canvas */

@@ -43,16 +43,20 @@ export function createOverview({ entries, show, add, saveHtml }) {
     now.forEach((entry, position) => {
       const card = known.get(keyOf(entry)) ?? create(entry);
       setText(card.title, plain(entry.title));
+      card.element.setAttribute("aria-label", plain(entry.title));
       if (entry.idle) card.view.describe(entry.idle);
       if (entry.payload) card.view.update(entry.payload);
       if (cards.children[position] !== card.element) cards.insertBefore(card.element, cards.children[position] ?? null);
     });
+    const lost = now.length > 0 && nothing.contains(document.activeElement);
     nothing.hidden = now.length > 0;
+    if (lost) /** @type {HTMLElement} */ (cards.firstElementChild).focus(); // what was pressed is gone
   }
 
   /** @param {Entry} entry */
   function create(entry) {
     const card = element("section", `card ${entry.kind}`);
+    card.tabIndex = -1;
     const top = element("div", "label");
     const title = element("b");
     const link = /** @type {HTMLButtonElement} */ (element("button", "why end", word("show the node")));

@@ -37,7 +37,7 @@ export function createReport({ address, open }) {
   const files = element("p", "files");
   const button = /** @type {HTMLButtonElement} */ (element("button", "", word("Open the report")));
   const shot = /** @type {HTMLImageElement} */ (element("img", "shot"));
-  shot.alt = "grid and table of this run";
+  shot.alt = word("grid and table of this run");
   shot.addEventListener("error", () => (shot.hidden = true)); // a server that was started anew has emptied its temporary folder
   const more = element("details");
   const words = element("pre");
@@ -78,7 +78,8 @@ export function createReport({ address, open }) {
       Object.assign(link, { href: address(name), target: "_blank", rel: "noopener" });
       return link;
     });
-    files.replaceChildren(...(shown ? [button] : []), ...links);
+    const now = [...(shown ? [button] : []), ...links];
+    if (now.length !== files.children.length || now.some((each, position) => each.textContent !== files.children[position].textContent)) files.replaceChildren(...now);
     files.hidden = !shown && links.length === 0;
   }
 
