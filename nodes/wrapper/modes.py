@@ -18,6 +18,7 @@ DECAYING = "sageattn_ultravico"
 SPARSE = "radial_sage_attention"
 OWN = "{} is no plain attention and keeps its own kernel"
 CUT = "keys cut to the length of each sample, kernels here take whole keys"
+DENSE = "radial_sage_attention runs sdpa in its dense blocks and steps"
 SAGE_3 = "sageattn_3"
 ENDS = "sageattn_3 runs in the first and last step, {} in between"
 
@@ -61,11 +62,16 @@ def given_of(args: tuple, kwargs: dict, mode: str = "", casts: bool = False) -> 
     """`casts` is of older versions, whose sdpa mode computes in the dtype that a call names."""
     known = {**dict(zip(PLACES, args, strict=False)), **kwargs}
     q = known["q"]
-    mode = mode or str(known.get("attention_mode", "sdpa"))
+    mode = mode or plain_mode(str(known.get("attention_mode", "sdpa")))
     dtype = _computed_in(q, mode, known.get("dtype", torch.bfloat16), casts)
     mask = known.get("attn_mask")
     left = _why_left(known, mode)
     return Given(q, known["k"], known["v"], mode, mask, known.get("softmax_scale"), dtype, left)
+
+
+def plain_mode(mode: str) -> str:
+    """What the wrapper's common function runs in a mode: of the sparse one only what is dense comes to it."""
+    return "sdpa" if mode == SPARSE else mode
 
 
 def _computed_in(q: torch.Tensor, mode: str, named: torch.dtype, casts: bool) -> torch.dtype:

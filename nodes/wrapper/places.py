@@ -17,6 +17,7 @@ class Places:
         self._modules = {id(m): name for name, m in transformer.named_modules() if name}
         self._roles: dict[str, str] = {}
         self._modes: dict[str, str] = {}
+        self._blocks: dict[str, int | None] = {}
         self._transformer = transformer
 
     def of(
@@ -27,9 +28,7 @@ class Places:
         `other` is the role of a context that is neither text nor image.
         """
         name = running(self._modules)
-        found = BLOCK.search(name)
-        block = int(found[1]) if found else None
-        role = self._role(name)
+        block, role = self._block(name), self._role(name)
         if role in ("", CROSS, "vace text"):
             role = self._by_length(forward, q_len, kv_len, role, other)
         return role, block, name
@@ -40,6 +39,12 @@ class Places:
             module = self._transformer.get_submodule(name)
             self._modes[name] = str(getattr(module, "attention_mode", ""))
         return self._modes[name]
+
+    def _block(self, name: str) -> int | None:
+        if name not in self._blocks:
+            found = BLOCK.search(name)
+            self._blocks[name] = int(found[1]) if found else None
+        return self._blocks[name]
 
     def _role(self, name: str) -> str:
         """Empty where the module is a whole block or none, which tells nothing but whose it is."""

@@ -9,7 +9,7 @@ from ...attention.call import Inputs
 from ...attention.run import operator
 from ...attention.run.forward import Forward, Place
 from ...attention.run.given import Split
-from .modes import ENDS, SAGE_3, kept, way
+from .modes import DENSE, ENDS, SAGE_3, SPARSE, kept, way
 from .places import Places
 
 PLAIN = way(operator.plain, "sdpa", "HND")  # of compiled code that is left alone
@@ -28,7 +28,8 @@ class Within(Forward):
         assert self.places and self.taker
         role, block, name = self.places.of(self, q_len, kv_len, self.other)
         ends = mode == "sageattn" and self.places.mode(name) == SAGE_3
-        remark = ENDS.format(mode) if ends else ""
+        dense = mode == "sdpa" and role.endswith("self") and self.places.mode(name) == SPARSE
+        remark = ENDS.format(mode) if ends else DENSE if dense else ""
         left = left or (kept(mode, self.taker.takes_over) if self.chooses else "")
         return Place(
             role,

@@ -69,7 +69,8 @@ class Raylight:
         given = (actors, "enable", STEPS, 4.0, "euler", "simple", *conds, latent, 0, 10000)
         names = ("ray_actors", "add_noise", "steps", "cfg", "sampler_name", "scheduler")
         names += ("positive", "negative", "latent_image", "start_at_step", "end_at_step")
-        named = {**dict(zip(names, given, strict=True)), "return_with_leftover_noise": "disable"}
+        named = dict(zip(names, given, strict=True))
+        named |= {"return_with_leftover_noise": "disable", "denoise": 1.0}
         if self._sampler in LISTED:  # such a node takes lists, as the host gives them
             named = {name: [value] for name, value in named.items()} | {"noise_list": noise}
         else:

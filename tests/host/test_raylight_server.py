@@ -7,7 +7,7 @@ import os
 from collections import Counter
 
 import pytest
-from wanattn.tests.host import packs, tiny
+from wanattn.tests.host import packs
 from wanattn.tests.host.ray_actors import PATH, placed, skip_without_raylight
 from wanattn.tests.host.server import free_port
 from wanattn.tests.host.test_page_templates import MISSING, OPEN, PROMPT
@@ -24,6 +24,7 @@ BACKEND, SAMPLER = "WanAttnRayBackend", "XFuserKSamplerAdvanced"
 @pytest.fixture(scope="module")
 def server(comfy, tmp_path_factory):
     """A server with the pack, Raylight and the model that the template names."""
+    from wanattn.tests.host import tiny
     from wanattn.tests.host.conftest import HOST
     from wanattn.tests.host.server import Server, install_nodes
 
@@ -36,13 +37,15 @@ def server(comfy, tmp_path_factory):
     models.mkdir(parents=True)
     tiny.save_wan(models, "ti2v_5b", 1, "wan2.2_ti2v_5B_fp16")
     source = packs.folder() / "raylight"
-    path = os.pathsep.join([str(PATH), str(source / "src"), os.environ.get("PYTHONPATH", "")])
+    folders = (PATH, source / "src", packs.folder() / ".site", os.environ.get("PYTHONPATH", ""))
+    path = os.pathsep.join(map(str, folders))
     told = {"PYTHONPATH": path, "RAYLIGHT_FOLDER": str(source), "MASTER_PORT": str(free_port())}
     server = Server(HOST, base)
     with pytest.MonkeyPatch.context() as patched:
         for name, value in told.items():
             patched.setenv(name, value)
         server.start()
+    assert not server.failed_imports()
     yield server
     server.stop()
 

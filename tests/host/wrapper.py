@@ -6,49 +6,51 @@ import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
 
+import pytest
 import torch
 from safetensors.torch import save_file
-from wanattn.tests.host import packs, wrapper_counting
-from wanattn.tests.host.counting import Counting
+from wanattn.tests.host import packs, wrapper_counting, wrapper_kernels
 
 NAME = "ComfyUI-WanVideoWrapper"
 TINY = {"dim": 288, "ffn_dim": 96, "in_dim": 16, "out_dim": 16, "num_heads": 12, "num_layers": 30}
 BLOCKS, CALLS = 30, 60  # the loader knows no smaller model; calls of one forward
 STEPS = 2
+NEEDED = (
+    "ftfy",
+    "accelerate",
+    "einops",
+    "diffusers",
+    "peft",
+    "sentencepiece",
+    "pyloudnorm",
+    "gguf",
+)
+CLONE = "git clone https://github.com/kijai/ComfyUI-WanVideoWrapper"
 FILE = "wanattn_tiny.safetensors"
 
 
-class Flash(ModuleType):
-    """Stands for the package flash_attn, which needs a GPU: exact attention, told to whoever counts."""
-
-    __version__ = "2.8.3"
-    counting: Counting | None = None
-
-    def flash_attn_varlen_func(self, q, k, v, max_seqlen_q, max_seqlen_k, **named):
-        if self.counting is not None:
-            self.counting.add("flash_attn_2", max_seqlen_q, max_seqlen_k)
-        q, k, v = (x.transpose(0, 1).float() for x in (q, k, v))  # H N D
-        weights = (q @ k.transpose(1, 2) / q.shape[-1] ** 0.5).softmax(-1)
-        return (weights @ v).transpose(0, 1).to(torch.bfloat16)
-
-
-FLASH = Flash("flash_attn")
-FLASH.__spec__ = ModuleSpec("flash_attn", None)  # others ask whether it is there
-
-
 def loaded() -> ModuleType:
-    """The pack; skips the test where it is not there or does not import."""
-    ours = sys.modules.setdefault("flash_attn", FLASH) is FLASH
-    try:
-        return packs.load(NAME)
-    finally:
-        if ours:
-            del sys.modules["flash_attn"]
+    """The pack; skips the test where it is not there, or where what it imports is not."""
+    if not (packs.folder() / NAME / "__init__.py").is_file():
+        pytest.skip(f"{NAME} is not in {packs.folder().name}, needs {CLONE} there")
+    site = str(packs.folder() / ".site")
+    with patch.object(sys, "path", [*sys.path, site]):
+        missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        needs = f"needs pip install {' '.join(missing)}"
+        pytest.skip(
+            f"{NAME} imports {', '.join(missing)}, which the host's Python has not: {needs}"
+        )
+    with patch.dict(sys.modules, wrapper_kernels.lacking()):
+        pack = packs.load(NAME)
+        loaded = {name: each for name, each in sys.modules.items()}
+    sys.modules.update({n: m for n, m in loaded.items() if n not in wrapper_kernels.PACKAGES})
+    return pack
 
 
 def part(pack: ModuleType, name: str) -> ModuleType:
@@ -99,7 +101,8 @@ def load(pack: ModuleType, path: Path, mode: str = "sdpa", **more):
         raise LookupError(mode)
     given = {"model": path.name, "base_precision": "bf16", "load_device": "main_device"}
     given |= {"quantization": "disabled", "attention_mode": mode, **more}
-    with patch.object(folder_paths, "get_full_path_or_raise", lambda kind, name: str(path)):
+    found = patch.object(folder_paths, "get_full_path_or_raise", lambda kind, name: str(path))
+    with found, patch.dict(sys.modules, wrapper_kernels.lacking()):
         return module.WanVideoModelLoader().loadmodel(**given)[0]
 
 
@@ -171,16 +174,16 @@ def _wide(autocast) -> Iterator[None]:
 
 
 class WrapperCounting(wrapper_counting.WrapperCounting):
-    """With the prompts of `texts`, and the calls of the stand-in for flash_attn."""
+    """With the prompts of `texts`, and the calls of the stand-ins."""
 
     def __init__(self, model) -> None:
         super().__init__(model, texts()["prompt_embeds"][0])
 
     def __enter__(self) -> WrapperCounting:
         super().__enter__()
-        FLASH.counting = self
+        wrapper_kernels.TOLD.counting = self
         return self
 
     def __exit__(self, *error) -> None:
-        FLASH.counting = None
+        wrapper_kernels.TOLD.counting = None
         super().__exit__(*error)

@@ -1,0 +1,172 @@
+"""WanVideoWrapper's modes beside sdpa and flash, its torch.compile settings and VACE: each told by name, or taken over."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+
+import pytest
+import torch
+from wanattn.tests.host import wrapper
+from wanattn.tests.host.wrapper import BLOCKS, CALLS, WrapperCounting, sample
+
+FACTS = ("step", "block", "role")
+RADIAL = "radial_sage_attention"
+SQUARE = {
+    "num_frames": 5,
+    "width": 128,
+    "height": 128,
+}  # radial attention takes whole blocks of 64 tokens
+
+
+@pytest.fixture(scope="module")
+def pack(comfy):
+    return wrapper.loaded()
+
+
+@pytest.fixture(scope="module")
+def path(pack, tmp_path_factory):
+    return wrapper.save_tiny(pack, tmp_path_factory.mktemp("wrapper"))
+
+
+@pytest.fixture
+def nodes(workbench):
+    from wanattn.nodes.extension import WRAPPER
+
+    workbench.nodes |= {node.GET_SCHEMA().node_id: node for node in WRAPPER}
+    return workbench
+
+
+@pytest.fixture
+def watched(nodes):
+    return lambda model: nodes.run("WanAttnWrapperDiagnostics", "20", model=model)[0]
+
+
+@pytest.fixture
+def backed(nodes):
+    def backed(model, **more):
+        given = {"model": model, "backend": "math", "on_refusal": "next best", **more}
+        return nodes.run("WanAttnWrapperBackend", "10", **given)[0]
+
+    return backed
+
+
+def load(pack, path, mode="sdpa", **more):
+    if mode not in wrapper.modes(pack):
+        pytest.skip(f"this version of {wrapper.NAME} has no mode {mode}")
+    return wrapper.load(pack, path, mode, **more)
+
+
+def radial(pack, path):
+    """Sparse from the second block on, in every step."""
+    settings = pack.NODE_CLASS_MAPPINGS["WanVideoSetRadialAttention"]()
+    given = {"dense_attention_mode": "sageattn", "dense_blocks": 1, "dense_vace_blocks": 1}
+    given |= {"dense_timesteps": 0, "decay_factor": 0.2, "block_size": 64}
+    return settings.loadmodel(load(pack, path, RADIAL), **given)[0]
+
+
+def square(pack):
+    return pack.NODE_CLASS_MAPPINGS["WanVideoEmptyEmbeds"]().process(**SQUARE)[0]
+
+
+def facts(lines, *more):
+    return Counter(tuple(line[name] for name in (*FACTS, *more)) for line in lines)
+
+
+@pytest.mark.parametrize("mode", ["sageattn", "sageattn_compiled", "sageattn_3"])
+def test_sage_is_told_by_name_and_taken_over(pack, path, nodes, watched, backed, mode):
+    model = load(pack, path, mode)
+    plain = sample(pack, model, steps=3, cfg=1.0)
+    seen = watched(model)
+    with WrapperCounting(model) as counting:
+        assert torch.equal(sample(pack, seen, steps=3, cfg=1.0), plain)
+    lines = nodes.report(seen).lines
+    named = {"sageattn_compiled": "sageattn"}  # its package knows one function for both
+    ran = Counter((*key, named.get(kernel, kernel)) for *key, kernel in told(lines))
+    assert ran == counting.counts(*FACTS, "kernel")
+    own = [line for line in lines if line["role"] == "self"]
+    assert {line["requested"] for line in own} == {mode}
+    between = {line["reason"] for line in own if line["step"] == "1"}
+    remark = "sageattn_3 runs in the first and last step, sageattn in between"
+    assert between == ({remark} if mode == "sageattn_3" else {""})
+    with WrapperCounting(model) as taken:
+        sample(pack, backed(model), steps=1, cfg=1.0)
+    assert taken.counts("kernel") == {("math",): CALLS}
+
+
+def told(lines):
+    return facts(lines, "active").elements()
+
+
+def test_radial_attention_keeps_its_sparse_part_and_its_dense_part_is_plain(
+    pack, path, nodes, watched, backed
+):
+    model = radial(pack, path)
+    seen = watched(model)
+    with WrapperCounting(model) as counting:
+        sample(pack, seen, steps=1, cfg=1.0, image_embeds=square(pack))
+    lines = nodes.report(seen).lines
+    assert facts(lines, "active") == counting.counts(*FACTS, "kernel")
+    assert counting.counts("role", "kernel")["self", RADIAL] == BLOCKS - 1
+    (dense,) = [line for line in lines if line["role"] == "self" and line["block"] == "0"]
+    assert (dense["active"], dense["requested"]) == ("flash", "sdpa")
+    assert dense["reason"] == "radial_sage_attention runs sdpa in its dense blocks and steps"
+    kept = backed(model)
+    with WrapperCounting(model) as taken:
+        sample(pack, kept, steps=1, cfg=1.0, image_embeds=square(pack))
+    ran = taken.counts("role", "kernel")
+    assert ran == {("self", RADIAL): BLOCKS - 1, ("self", "math"): 1, ("text", "math"): BLOCKS}
+    reasons = {line["reason"] for line in nodes.report(kept).lines if line["active"] == RADIAL}
+    assert reasons == {f"{RADIAL} is no plain attention and keeps its own kernel"}
+    over = backed(model, other_packs="take over")
+    with WrapperCounting(model) as everything:
+        sample(pack, over, steps=1, cfg=1.0, image_embeds=square(pack))
+    assert everything.counts("kernel") == {("math",): CALLS}
+
+
+@pytest.mark.parametrize(
+    ("whole", "compiler"), [(False, "eager"), (True, "eager"), (False, "inductor")]
+)
+def test_its_own_compile_settings_keep_the_choice(
+    pack, path, nodes, watched, backed, whole, compiler
+):
+    if compiler == "inductor" and not shutil.which("g++"):
+        pytest.skip("no C++ compiler here, needs g++ for inductor on a CPU")
+    only = {"compile_transformer_blocks": not whole, "compile_transformer_blocks_only": not whole}
+    made = {"backend": compiler, "fullgraph": False, "mode": "default", "dynamic": False, **only}
+    made |= {"dynamo_cache_size_limit": 64, "dynamo_recompile_limit": 128}
+    made |= {"force_parameter_static_shapes": True}
+    model = wrapper.load(pack, path, compile_args=made)
+    blocks = BLOCKS
+    if compiler == "inductor":  # which takes its time for each
+        blocks = 2
+        transformer = model.model.get_submodule("diffusion_model")
+        transformer.blocks = transformer.blocks[:blocks]
+    plain = sample(pack, model, steps=1, cfg=1.0)
+    assert torch.equal(sample(pack, watched(model), steps=1, cfg=1.0), plain)
+    taken = backed(model)
+    sample(pack, taken, steps=1, cfg=1.0)
+    report = nodes.report(taken)
+    assert Counter((line["active"], line["role"]) for line in report.lines) == {
+        ("math", "self"): blocks,
+        ("math", "text"): blocks,
+    }
+    assert {line["block"] for line in report.lines} == {str(block) for block in range(blocks)}
+    assert torch.equal(sample(pack, model, steps=1, cfg=1.0), plain)
+
+
+def test_the_blocks_of_vace_have_roles_of_their_own(pack, nodes, watched, tmp_path):
+    if not wrapper.modern(pack):
+        pytest.skip(f"this version of {wrapper.NAME} has no VACE")
+    layers = list(range(0, BLOCKS, 2))
+    path = wrapper.save_tiny(pack, tmp_path, {"vace_layers": layers, "vace_in_dim": 96})
+    model = wrapper.load(pack, path)
+    embeds = pack.NODE_CLASS_MAPPINGS["WanVideoEmptyEmbeds"]()
+    embeds = embeds.process(num_frames=5, width=64, height=64)[0]
+    embeds |= {"vace_context": [torch.randn(96, 2, 8, 8)], "vace_scale": 1.0, "vace_seq_len": 32}
+    seen = watched(model)
+    with WrapperCounting(model) as counting:
+        sample(pack, seen, steps=1, cfg=1.0, image_embeds=embeds)
+    assert counting.counts("role")["vace self",] == len(layers)
+    assert len(counting.calls) == CALLS + 2 * len(layers)
+    assert facts(nodes.report(seen).lines, "active") == counting.counts(*FACTS, "kernel")
