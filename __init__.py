@@ -18,7 +18,10 @@ def main() -> int:
     """The command `wanattn`. Loading torch takes seconds, in which Ctrl-C must end it too."""
     try:
         from .commands.main import main
-
-        return main()
     except KeyboardInterrupt:
         return 130
+    except ModuleNotFoundError as error:
+        from .commands.absent import say_absent
+
+        return say_absent(error)
+    return main()

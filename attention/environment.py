@@ -8,7 +8,7 @@ import platform
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -37,7 +37,7 @@ class Environment:
     """The facts that decide which kernels exist. `cudnn` is torch's number, such as 91900 for 9.19.0.
 
     `cards` are the graphics cards that the system lists, whether or not torch can use them; `built_for` is what torch
-    was built for: cpu, CUDA 13.0, ROCm 6.4 or XPU.
+    was built for: cpu, CUDA 13.0, ROCm 6.4 or XPU; `code` the kinds of NVIDIA cards that it has code for, such as sm_86.
     """
 
     torch: str
@@ -51,6 +51,7 @@ class Environment:
     driver: str | None = None
     cards: tuple[str, ...] = ()
     built_for: str = ""
+    code: tuple[str, ...] = ()
     free_memory: Callable[[str], int | None] = lambda device: None
 
     def gpu(self, device: str) -> Gpu | None:
@@ -64,6 +65,11 @@ class Environment:
         if gpu or device.startswith("cpu"):
             return gpu.name if gpu else ""
         return self.cards[0] if self.cards else ""
+
+    def of(self, device: str) -> Environment:
+        """The same machine as if the card of `device` were its only one."""
+        gpu = self.gpu(device) if device.startswith("cuda") else None
+        return replace(self, gpus=(gpu,), cards=(gpu.name,)) if gpu else self
 
     def capability(self, device: str) -> tuple[int, int] | None:
         gpu = self.gpu(device) if device.startswith("cuda") else None
@@ -123,6 +129,7 @@ def probe() -> Environment:
         driver=_driver() if has_cuda else None,
         cards=_cards(),
         built_for=_built_for(),
+        code=tuple(torch.cuda.get_arch_list()) if has_cuda and not torch.version.hip else (),
         free_memory=free_memory,
     )
 

@@ -14,7 +14,7 @@ from ..attention.backends import BACKENDS, Backend, Kernel
 from ..attention.backends.kernels.sage import SAGE, entry_point
 from ..attention.backends.replaced import replacements
 from ..attention.call import Call
-from ..attention.choose import advice
+from ..attention.choose import advice, unused
 from ..attention.choose.measure.timings import Timing, default_path, parse
 from ..attention.environment import Environment, default_device, probe, require
 from ..attention.failure import words
@@ -29,14 +29,16 @@ def examine(device: str | None = None, comfyui: Path | None = None) -> dict:
     Each backend is tried on a real call of Wan's head size, in the dtype that models have on that device.
     """
     environment = probe()
-    device = device or default_device()
-    require(device)
-    backends = [_try(backend, device, environment) for backend in BACKENDS.values()]
+    asked, device = device, device or default_device()
+    # A card that torch has no code for fails at the first value: the CPU then stands in, and the answer says why.
+    tried = "cpu" if not asked and unused.card(environment, device) else device
+    require(tried)
+    backends = [_try(backend, tried, environment) for backend in BACKENDS.values()]
     host = find_host(comfyui)
     return {
         **advise(environment, device, backends, _kept(environment.machine(device), host)),
         "environment": environment.facts(),
-        "device": device,
+        "device": tried,
         "toggles": {name: enabled() for name, enabled in TOGGLES.items()},
         "replaced": replacements(),
         "backends": backends,
@@ -52,7 +54,7 @@ def advise(
     gain = advice.gain(environment, device, found)
     return {
         "answer": advice.answer(environment, device, found),
-        "remedy": advice.remedy(environment),
+        "remedy": unused.remedy(environment, device),
         "use": advice.use(environment, device, found.here, known),
         "gain": asdict(gain) if gain else None,
     }
@@ -99,7 +101,7 @@ def _package(backend: Backend, environment: Environment, device: str, reasons: l
     if not isinstance(backend, Kernel):
         return {}
     lacking = reasons == [backend.absence]
-    install = backend.package.install(environment) if lacking else None
+    install = backend.package.install(environment.of(device)) if lacking else None
     version, note = backend.package.version, backend.note
     if backend is SAGE and version:
         note = entry_point(version, environment.capability(device)) or note

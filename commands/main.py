@@ -137,7 +137,8 @@ def _doctor(options: argparse.Namespace) -> int:
     findings = doctor.examine(options.device, options.comfyui)
     say(json.dumps(findings, indent=1) if options.json else diagnosis.text(findings))
     fused = [backend for backend in findings["backends"] if backend["name"] != "math"]
-    return 0 if any(backend["available"] for backend in fused) else 1
+    usable = any(backend["available"] for backend in fused) and not findings["remedy"]
+    return 0 if usable else 1
 
 
 def _demo(options: argparse.Namespace) -> int:

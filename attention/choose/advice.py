@@ -8,16 +8,14 @@ from dataclasses import dataclass
 import torch
 
 from ..backends import BACKENDS, Kernel
-from ..backends.packages import WHEELS, pip
 from ..call import Call
 from ..environment import Environment
+from . import unused
 from .cards import Line, of_card
 from .measure.timings import Timing
 
 SWAPS = ("torch_fa3", "torch_fa4")  # the kernels of fa3 and fa4 once more
 SELF = "self-attention"
-# PyPI's torch for Windows is built for CPUs; this is where the project itself puts the others.
-CUDA_TORCH = f"{WHEELS}cu130"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +67,9 @@ def usual_dtype(environment: Environment, device: str) -> torch.dtype:
 
 def answer(environment: Environment, device: str, found: Standing) -> str:
     """The first thing to say: what to use, what is here, what is missing; or why torch cannot use the card."""
-    if unused := unused_card(environment):
-        return f"torch {environment.torch} cannot use your {unused}: {_why_unused(environment)}."
+    if card := unused.card(environment, device):
+        why = unused.why(environment, device)
+        return f"torch {environment.torch} cannot use your {card}: {why}."
     here = ", ".join(found.here) or "no kernel"
     if not set(found.here) - {"math"}:
         return (
@@ -88,32 +87,6 @@ def _missing(device: str, found: Standing) -> str:
         return "Nothing is missing that this card could use."
     noun = "kernel" if len(found.missing) == 1 else "kernels"
     return f"{len(found.missing)} {noun} missing: {', '.join(found.missing)}."
-
-
-def unused_card(environment: Environment) -> str:
-    """The name of an NVIDIA card that the system lists and torch cannot use, empty if there is none."""
-    if environment.gpus:
-        return ""
-    return next((card for card in environment.cards if "NVIDIA" in card), "")
-
-
-def _why_unused(environment: Environment) -> str:
-    if not environment.built_for.startswith("CUDA"):
-        return f"it is built for {environment.built_for.replace('cpu', 'CPUs only')}"
-    return f"it is built for {environment.built_for} and finds no card that it can use"
-
-
-def remedy(environment: Environment) -> str:
-    """The line that lets torch use the card, a sentence where none does, empty where nothing is wrong."""
-    if not unused_card(environment):
-        return ""
-    if not environment.built_for.startswith("CUDA"):
-        return pip(
-            "--force-reinstall", "torch", "torchvision", "torchaudio", "--index-url", CUDA_TORCH
-        )
-    return (
-        "The card's driver may be too old for that CUDA, or CUDA_VISIBLE_DEVICES may hide the card."
-    )
 
 
 def use(
@@ -140,9 +113,7 @@ def use(
         name = line.fastest(_exact(here))
         others = set(line.figures) & _exact(here) - {name}
         if name and (others or name == line.fastest(_exact(line.figures))):
-            return (
-                f"{card}: not measured here. Of what is here {name} was fastest elsewhere: {line}."
-            )
+            return f"{card}: not measured here. Of what is here {name} was fastest {line.where}: {line}."
     return f"{card}: not measured here. Known of such a card: {told[0]}."
 
 
@@ -184,7 +155,7 @@ class Gain:
 
 def gain(environment: Environment, device: str, found: Standing) -> Gain | None:
     """The missing kernel that gained most over what is here, where that is known of such a card; exact ones first."""
-    card = environment.card(device)
+    card, environment = environment.card(device), environment.of(device)
     for exact in (True, False):
         gains = [
             (line.gain(name, over), name, over, line)
@@ -195,7 +166,7 @@ def gain(environment: Environment, device: str, found: Standing) -> Gain | None:
         ]
         ratio, name, over, line = max(gains, key=lambda found: found[0], default=(0, "", "", None))
         if line is not None and ratio > 1:
-            why = f"{ratio:.1f}x {over} elsewhere: {line}"
+            why = f"{ratio:.1f}x {over} {line.where}: {line}"
             return _overtaking(environment, card, name, why, found.missing) or _gain(
                 environment, line, name, why
             )
@@ -209,7 +180,7 @@ def _overtaking(
     for line in of_card(card):
         best = line.fastest(_exact(missing))
         if best and name in line.figures and (ratio := line.gain(best, name)) > 1:
-            told = f"{ratio:.1f}x {name} elsewhere: {line}; {name} was {why}"
+            told = f"{ratio:.1f}x {name} {line.where}: {line}; {name} was {why}"
             return _gain(environment, line, best, told)
     return None
 

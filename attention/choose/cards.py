@@ -37,6 +37,11 @@ class Line:
         known = [name for name in among if name in self.figures]
         return max(known, key=lambda name: self.gain(name, known[0]), default=None)
 
+    @property
+    def where(self) -> str:
+        """A source that names no card, but what it computes, is said to."""
+        return f"elsewhere, on {self.card}" if self.card.startswith("a card") else "elsewhere"
+
     def __str__(self) -> str:
         unit = "x" if self.unit == "x" else f" {self.unit}"
         figures = ", ".join(f"{name} {figure:g}{unit}" for name, figure in self.figures.items())
@@ -49,8 +54,12 @@ def lines() -> tuple[Line, ...]:
     return tuple(Line(**{**line, "names": tuple(line["names"])}) for line in json.loads(text))
 
 
+# Sold under another card's name with less of it: a laptop's, one held to less power, China's, a slice of one.
+LESSER = re.compile(r"\bLaptop\b|\bMobile\b|\bMax-Q\b|\bMIG\b|\b\d{4} D\b")
+
+
 def of_card(card: str) -> list[Line]:
-    """By the name that torch or the system gives it. A laptop's card is another one of the same name."""
-    if "Laptop" in card:
+    """By the name that torch or the system gives it."""
+    if LESSER.search(card):
         return []
     return [line for line in lines() if any(re.search(rf"\b{name}\b", card) for name in line.names)]

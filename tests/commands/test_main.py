@@ -13,9 +13,10 @@ import torch
 from wanattn.attention.backends import BACKENDS, packages
 from wanattn.attention.choose import advice
 from wanattn.attention.choose.measure.timings import parse
-from wanattn.attention.environment import probe
+from wanattn.attention.environment import Gpu, probe
 from wanattn.commands import demo, diagnosis, doctor
 from wanattn.commands import main as cli
+from wanattn.commands.absent import say_absent
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
@@ -264,3 +265,42 @@ os.write(2, b"after\\n")
 
     assert sorted(done.stderr.splitlines()) == ["a warning", "after", "the bar"]
     assert done.stderr.splitlines()[-1] == "after"
+
+
+WITHOUT = """
+import runpy, sys
+sys.modules.update(dict.fromkeys(["torch", "psutil"]))
+sys.argv = ["wanattn", "doctor"]
+runpy.run_path(r"{path}", run_name="__main__")
+"""
+
+
+def test_a_python_without_torch_gets_a_sentence_and_not_a_traceback():
+    bare = [sys.executable, "-c", WITHOUT.format(path=ROOT / "__main__.py")]
+
+    done = subprocess.run(bare, capture_output=True, text=True, encoding="utf-8")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("wanattn: ")
+    assert " has no torch, psutil, which every command needs." in done.stderr
+    assert done.stderr.endswith("-m pip install torch psutil\n")
+
+
+def test_an_error_of_our_own_is_not_taken_for_a_missing_package():
+    with pytest.raises(ModuleNotFoundError):
+        say_absent(ModuleNotFoundError("No module named 'wanattn.x'", name="wanattn.x"))
+
+
+def test_doctor_does_not_say_all_is_well_of_a_card_that_torch_cannot_use(monkeypatch, capsys):
+    """It goes on with the CPU, since the card's first value would end it."""
+    card = Gpu("NVIDIA GeForce RTX 5090", (12, 0), 2**34)
+    facts = {"gpus": (card,), "cards": (card.name,), "built_for": "CUDA 12.6", "code": ("sm_90",)}
+    monkeypatch.setattr(doctor, "probe", lambda: dataclasses.replace(probe(), **facts))
+    monkeypatch.setattr(doctor, "default_device", lambda: "cuda")
+
+    code = cli.main(["doctor"])
+
+    out = capsys.readouterr().out
+    assert code == 1
+    assert "cannot use your NVIDIA GeForce RTX 5090" in " ".join(out.split("\n")[:2])
+    assert "and this card is sm_120" in out and "whl/cu130" in out and "device cpu" in out

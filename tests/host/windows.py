@@ -26,6 +26,8 @@ PACK = (
 )
 SHARED = Path(tempfile.gettempdir()).resolve()
 STARTER = 'cd "$0" && exec wine "$@"'  # exec: ending the process that was started ends Python
+# Under Wine's own C++ runtime a Python that used torch's profiler does not end.
+LIBRARIES = "WINEDLLOVERRIDES=mscoree=;mshtml=;msvcp140=n,b"
 
 
 def find_windows() -> Path:
@@ -59,7 +61,7 @@ class WindowsServer(Server):
 
     def _command(self) -> list[str]:
         prefix = f"WINEPREFIX={self.folder}/prefix"
-        quiet = ["WINEDEBUG=-all", "WINEDLLOVERRIDES=mscoree=;mshtml=", "PYTHONUNBUFFERED=1"]
+        quiet = ["WINEDEBUG=-all", LIBRARIES, "PYTHONUNBUFFERED=1"]
         start = [
             "chroot",
             f"{self.folder}/root",
