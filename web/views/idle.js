@@ -3,7 +3,8 @@
 /** @typedef {import("../workflow.js").Node} Node */
 /** @typedef {import("../report/payload.js").Forecast} Forecast */
 /** @typedef {{here: Record<string, string>, lacking: Record<string, string>}} Possible what the server says of each backend */
-/** @typedef {{plan: string, lines: string[], needs?: string[], forecast: Forecast[]}} Idle `needs` is what each backend that is not here wants */
+/** @typedef {{plan: string, lines: string[], needs?: string[], forecast: Forecast[], expert?: string}} Idle `needs` is what each backend
+ *  that is not here wants, `expert` which of two a file says it is */
 
 import { backendName } from "../report/format.js";
 import { word } from "../report/words.js";
@@ -21,11 +22,25 @@ const SIZES = ["width", "height", "length"];
 const FASTEST = "Will time every kernel that can run here on the model's own tensors, once a size, and take the fastest.";
 const OR_STOP = "Will run every attention call on {0}; where it cannot, the run stops and says why.";
 const OR_NEXT = "Will run every attention call on {0}; where it cannot, the next best runs and the reason is shown here.";
+const EXPERT = /(high|low)[ _-]?noise/i;
 const ELSEWHERE = / does not exist on (\w+)$/;
 
 /** What a node will do, before anything ran. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node
  * @param {Possible} possible @returns {Idle} */
 export function idleOf(graphs, id, node, possible) {
+  return { ...toldOf(graphs, id, node, possible), expert: expertOf(graphs, id, node) };
+}
+
+/** "high noise" where the file of a node's model says so. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node */
+function expertOf(graphs, id, node) {
+  const input = (node.inputs ?? []).findIndex(({ type }) => carries(type));
+  const files = input < 0 ? [] : upstream(graphs, id, { node, input }).flatMap((step) => filesOf(step.node));
+  const [, level] = files.join(" ").match(EXPERT) ?? [];
+  return level ? `${level.toLowerCase()} noise` : "";
+}
+
+/** @param {Map<string, Graph>} graphs @param {string} id @param {Node} node @param {Possible} possible @returns {Idle} */
+function toldOf(graphs, id, node, possible) {
   if (BACKENDS.includes(node.type)) return { plan: backendPlan(graphs.get(id), node, possible), lines: menuLines(possible), needs: needsOf(possible), forecast: [] };
   const watching = word("Will record every attention call of this model: what was asked, what ran, how that is known and how long it took.");
   const sampled = samplerAfter(graphs, id, node);
