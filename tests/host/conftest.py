@@ -157,7 +157,8 @@ def browser():
 
 @pytest.fixture
 def open_page(server, browser):
-    """Opens the host's page; the test fails if our scripts report an error there."""
+    """Opens the host's page; the test fails if its console or a script reports an error that is not known of the host."""
+    from wanattn.tests.host.console import watch
     from wanattn.tests.host.panel_page import DESIGNS, new_page, settle
 
     pages, problems = [], []
@@ -172,7 +173,8 @@ def open_page(server, browser):
         server.post("/api/settings", settings)
         page = new_page(browser)
         pages.append(page)
-        page.on("pageerror", lambda error: problems.append(f"{error}\n{error.stack}"))
+        watch(page, problems)
+        page.on("popup", lambda opened: watch(opened, problems))
         page.goto(f"http://{server.address}/", wait_until="domcontentloaded")
         settle(page)
         return page
@@ -180,4 +182,4 @@ def open_page(server, browser):
     yield open_page
     for page in pages:
         page.close()
-    assert not [problem for problem in problems if "wanattn" in problem.lower()]
+    assert problems == []

@@ -97,8 +97,8 @@ test("the steps are summed up by median and longest", () => {
 test("inside the first forward the calls know better than the clock", () => {
   const first = complete(fixture("first_forward"));
   assert.equal(format.progress(first), "step 0 of 0–3 · 12 calls · 0.463 s");
-  assert.equal(format.stepsSentence([0], "under way"), "step 0 under way");
-  assert.equal(format.stepsSentence([1, 4, 0.1], "under way"), "step 2 under way · median 2.5 s, longest 4 s at step 1");
+  assert.equal(format.stepsSentence([0], "step {0} under way"), "step 0 under way");
+  assert.equal(format.stepsSentence([1, 4, 0.1], "step {0} under way"), "step 2 under way · median 2.5 s, longest 4 s at step 1");
 });
 
 test("a failure says where and why, and what to change", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import test from "node:test";
 
-import { speak, word } from "../../web/report/words.js";
+import { inEnglish, speak, word } from "../../web/report/words.js";
 
 const WEB = new URL("../../web/", import.meta.url);
 const LOCALES = new URL("../../locales/", import.meta.url);
@@ -19,6 +19,14 @@ test("words come in the language that is spoken, with their values, and in Engli
   assert.equal(word("{0} calls", "1,600"), "1,600 calls");
   speak({});
   assert.equal(word("step {0} of 0–{1}", 2, 9), "step 2 of 0–9");
+});
+
+test("what is made for others is in English, whatever language is spoken", () => {
+  speak({ "{0} calls": "{0} 次调用" });
+  assert.equal(inEnglish(() => word("{0} calls", 3)), "3 calls");
+  assert.throws(() => inEnglish(() => { throw new Error("no report"); }), /no report/);
+  assert.equal(word("{0} calls", 3), "3 次调用");
+  speak({});
 });
 
 test("everything that the page says through word() is in the list of words", () => {

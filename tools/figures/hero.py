@@ -32,7 +32,7 @@ BUILD = """payloads => {
             node.setSize([width, height]);
             return node;
         };
-        const backend = make("WanAttnBackend", 0, 450 * index, 300, 400);
+        const backend = make("WanAttnBackend", 0, 410 * index, 300, 370);
         const panel = make("WanAttnDiagnostics", 330 + 640 * index, 0, 610, 800);
         backend.connect(0, panel, 0);
         payload.places = { backend: String(backend.id), panel: String(panel.id) };

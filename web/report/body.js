@@ -85,7 +85,7 @@ export function createBody(latest, { saveHtml, colour }) {
 /** @param {Payload} payload */
 function told(payload) {
   const sentences = [
-    ...payload.coverage.slice(0, MOST_NOTES).map((text) => `not seen by the hook: ${plain(text)}`),
+    ...payload.coverage.slice(0, MOST_NOTES).map((text) => word("not seen by the hook: {0}", plain(text))),
     ...payload.notes.slice(0, MOST_NOTES).map(plain),
   ];
   return shortened(sentences, MOST_NOTES, payload.coverage.length + payload.notes.length - sentences.length + leftOut(payload, "notes"));

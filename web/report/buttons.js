@@ -1,6 +1,6 @@
 // @ts-check
 import { element, setText } from "./dom.js";
-import { word } from "./words.js";
+import { inEnglish, word } from "./words.js";
 
 /**
  * @template Payload
@@ -24,9 +24,9 @@ export function createButtons(latest, toMarkdown, saveHtml) {
     root.append(button);
   }
 
-  add("Copy Markdown", "Markdown copied", (payload) => copy(toMarkdown(payload)));
-  add("Copy JSON", "JSON copied", (payload) => copy(JSON.stringify(payload)));
-  if (saveHtml) add("Save HTML", "HTML saved", saveHtml);
+  add("Copy Markdown", word("Markdown copied"), (payload) => copy(inEnglish(() => toMarkdown(payload))));
+  add("Copy JSON", word("JSON copied"), (payload) => copy(JSON.stringify(payload)));
+  if (saveHtml) add("Save HTML", word("HTML saved"), saveHtml);
   root.append(status);
   return root;
 }
@@ -37,7 +37,7 @@ async function outcome(action, done) {
     await action;
     return done;
   } catch (error) {
-    return `did not work: ${error instanceof Error ? error.message : error}`;
+    return word("did not work: {0}", error instanceof Error ? error.message : String(error));
   }
 }
 

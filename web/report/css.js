@@ -34,7 +34,7 @@ export const CSS = `
 .wanattn .fine, .wanattn .gain { color: var(--w-good); }
 .wanattn p:empty, .wanattn .headline:empty { display: none; }
 .wanattn:focus-visible { outline: 2px solid var(--w-text); outline-offset: -2px; }
-.wanattn .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.wanattn .spoken { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .wanattn :focus-visible { outline: 2px solid var(--w-text); outline-offset: 2px; }
 .wanattn header > *, .wanattn .machine, .wanattn .unseen, .wanattn .facts { overflow-wrap: anywhere; }
 

@@ -136,11 +136,11 @@ export function progress(payload) {
 
 /** @param {Fallback} fallback @param {number} calls */
 export function fallbackSentence(fallback, calls) {
-  const amount = `${count(fallback.calls)} of ${plural(calls, "call")}`;
+  const amount = [count(fallback.calls), many(calls, "call")];
   const active = backendName(fallback.active);
   const reason = plain(fallback.reason);
-  if (fallback.requested === "auto") return `${amount} fell back to ${active}: ${reason}`;
-  return `${amount} asked for ${backendName(fallback.requested)} and ran ${active}: ${reason}`;
+  if (fallback.requested === "auto") return word("{0} of {1} fell back to {2}: {3}", ...amount, active, reason);
+  return word("{0} of {1} asked for {2} and ran {3}: {4}", ...amount, backendName(fallback.requested), active, reason);
 }
 
 /** What did not come through the host's hook, or "". @param {Payload} payload */
@@ -151,13 +151,13 @@ export function accountSentence(payload) {
   const parts = past.slice(0, MOST_PARTS).map((part) => `${count(part.calls)} ${plain(part.role)} ${part.ran ? `ran ${backendName(part.ran)}` : "unseen"}, ${plain(part.how)}`);
   const rest = past.length - parts.length + leftOut(payload, "past");
   const more = rest ? [`${rest} more`] : [];
-  return `${count(calls)} of ${plural(payload.account?.calls ?? 0, "call")} did not come through the hook: ${[...parts, ...more].join("; ")}`;
+  return word("{0} of {1} did not come through the hook: {2}", count(calls), many(payload.account?.calls ?? 0, "call"), [...parts, ...more].join("; "));
 }
 
 /** How many calls ran on something else than what was forced, as a sentence, or "". @param {Payload} payload */
 export function contradiction(payload) {
   if (!payload.mismatches) return "";
-  return `in ${count(payload.mismatches)} of ${plural(payload.calls, "call")} the profiler saw another backend than the one that was forced`;
+  return word("in {0} of {1} the profiler saw another backend than the one that was forced", count(payload.mismatches), many(payload.calls, "call"));
 }
 
 /** The query: batch, heads, tokens, head_dim. @param {Row} row */
@@ -235,14 +235,16 @@ export function gainSentence({ gain }) {
   return gain && said ? `${word("{0} as fast as {1}", said, plain(gain.against))}${gain.how ? `, ${plain(gain.how)}` : ""}` : "";
 }
 
-/** @param {number[]} seconds of each step @param {string} last what to say of the last step where it is not done: "under way", "not finished"
+/** @param {number[]} seconds of each step @param {string} last what to say of the last step where it is not done, such as "step {0} under way"
  * @param {number} stride steps that each of the seconds is the mean of @returns {string} */
 export function stepsSentence(seconds, last = "", stride = 1) {
-  if (!seconds.length) return "no step yet";
-  if (stride > 1) return `${stepsSentence(seconds).replace(/step (\d+)$/, (_, place) => `steps ${place * stride}–${(Number(place) + 1) * stride - 1}`)}, each bar the mean of ${stride} steps`;
-  if (last) return [`step ${seconds.length - 1} ${last}`, seconds.length > 1 ? stepsSentence(seconds.slice(0, -1)) : ""].filter(Boolean).join(" · ");
+  if (!seconds.length) return word("no step yet");
+  if (last) return [word(last, seconds.length - 1), seconds.length > 1 ? stepsSentence(seconds.slice(0, -1)) : ""].filter(Boolean).join(" · ");
   const sorted = [...seconds].sort((left, right) => left - right);
   const median = (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.floor(sorted.length / 2)]) / 2;
   const longest = sorted[sorted.length - 1];
-  return `median ${figure(median)} s, longest ${figure(longest)} s at step ${seconds.indexOf(longest)}`;
+  const place = seconds.indexOf(longest);
+  if (stride === 1) return word("median {0} s, longest {1} s at step {2}", figure(median), figure(longest), place);
+  const range = `${place * stride}–${(place + 1) * stride - 1}`;
+  return word("median {0} s, longest {1} s at steps {2}, each bar the mean of {3} steps", figure(median), figure(longest), range, stride);
 }

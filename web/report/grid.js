@@ -7,7 +7,7 @@
 import { LEVELS, cellFacts, gridLabel, gridLines, gridSentence, rowAt, scaleOf, valuesOf } from "./cells.js";
 import { addCursor } from "./cursor.js";
 import { element, setItems, setText, shape } from "./dom.js";
-import { figure, label, plural } from "./format.js";
+import { count, figure, label } from "./format.js";
 import { CELL, gridPaths, swatch } from "./patterns.js";
 import { isFallback } from "./payload.js";
 import { word } from "./words.js";
@@ -113,7 +113,7 @@ export function createGrid(tell) {
     const amount = fell.flat().filter(Boolean).length;
     const seen = grid.row.flat().filter((index) => index >= 0).length;
     const framed = amount > 0 && amount <= seen / 2; // frames around nearly everything would only hide the colours
-    setText(warning, amount ? `⚠ ${plural(amount, "cell")} fell back` : "");
+    setText(warning, amount ? `⚠ ${amount === 1 ? word("1 cell fell back") : word("{0} cells fell back", count(amount))}` : "");
     draw(paths, gridPaths(kinds, fell, { framed, marked: height >= MARKS_FROM }));
     legend.replaceChildren(colour === "backend" ? axes(grid) : ramp(scale, colour));
     writeWords();
@@ -128,7 +128,7 @@ export function createGrid(tell) {
 function axes(grid) {
   const { blocks, steps, stride = 1 } = grid;
   const each = stride > 1 ? `, ${stride} in a line: its last call, one that fell back before the others` : "";
-  return `blocks 0–${blocks - 1} →, steps 0–${steps * stride - 1} ↓${each}`;
+  return word("blocks 0–{0} →, steps 0–{1} ↓", blocks - 1, steps * stride - 1) + each;
 }
 
 /** Returns the height of a cell in pixels. @param {SVGElement} picture @param {Grid} grid */

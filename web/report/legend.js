@@ -42,7 +42,7 @@ export function createKey(changed, first = "backend") {
     if (now === written) return;
     written = now;
     const items = names.map((name) => item(looks.get(name) ?? "", backendName(name)));
-    if (framed) items.push(item("framed", "fell back"));
+    if (framed) items.push(item("framed", word("fell back")));
     if (colour !== "backend") items.unshift(words(colour));
     legend.replaceChildren(...items);
   }
@@ -60,6 +60,6 @@ function item(look, text) {
 /** @param {Colour} colour */
 function words(colour) {
   const made = element("span", "item");
-  setText(made, colour === "time" ? "milliseconds of each call" : "TFLOP/s of each call");
+  setText(made, colour === "time" ? word("milliseconds of each call") : word("TFLOP/s of each call"));
   return made;
 }

@@ -11,7 +11,7 @@ import { word } from "./words.js";
 
 const MOST_BARS = 1000;
 const HEIGHT = 36;
-const UNFINISHED = new Map([["running", "under way"], ["failed", "not finished"], ["interrupted", "not finished"]]);
+const UNFINISHED = new Map([["running", "step {0} under way"], ["failed", "step {0} not finished"], ["interrupted", "step {0} not finished"]]);
 const BAR = 10;
 const WIDEST_BAR = 28;
 

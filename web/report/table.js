@@ -17,7 +17,7 @@ const MEANINGS = new Map([
   ["device", "where these calls ran"],
   ["requested", "what was asked for"],
   ["active", "what ran"],
-  ["evidence", "how this is known. forced: only that backend was enabled; profiled: the profiler saw it; host: a function of the host or of another pack ran"],
+  ["evidence", "how this is known. forced: that kernel was called by its own name; profiled: the profiler saw it; host: a function of ComfyUI or of another pack ran"],
   ["ms", "median milliseconds of a call"],
   ["share", "of the time that the model's forwards took"],
 ]);
@@ -33,7 +33,7 @@ export function createTable() {
 
   scroll.tabIndex = 0;
   scroll.setAttribute("role", "region");
-  scroll.setAttribute("aria-label", "calls by shape and backend");
+  scroll.setAttribute("aria-label", word("calls by shape and backend"));
   const top = head();
   table.append(top.element);
   scroll.append(table);
@@ -75,7 +75,7 @@ function head() {
   for (const name of COLUMNS) {
     const cell = element("th", NUMBERS.has(name) ? "number" : "", word(name));
     cell.setAttribute("scope", "col");
-    cell.title = MEANINGS.get(name) ?? "";
+    cell.title = word(MEANINGS.get(name) ?? "");
     cells.set(name, cell);
     line.append(cell);
   }
@@ -144,8 +144,8 @@ function createRow() {
     const told = [...row.reasons.slice(0, MOST_REASONS).map(plain), ...proof(row)];
     setItems(list, shortened(told, MOST_REASONS, Math.max(0, row.reasons.length - MOST_REASONS)));
     button.hidden = told.length === 0;
-    setText(button, row.reasons.length ? "why?" : "proof");
-    button.setAttribute("aria-label", `${row.reasons.length ? "why" : "proof of"} ${backendName(row.active)}`);
+    setText(button, row.reasons.length ? word("why?") : word("proof"));
+    button.setAttribute("aria-label", row.reasons.length ? word("why {0}", backendName(row.active)) : word("proof of {0}", backendName(row.active)));
     open(!reasons.hidden && told.length > 0);
   }
 

@@ -9,6 +9,17 @@ export function speak(known) {
   language.known = known;
 }
 
+/** What is made for others, such as a report to paste into an issue, is in English. @template T @param {() => T} make @returns {T} */
+export function inEnglish(make) {
+  const { known } = language;
+  language.known = {};
+  try {
+    return make();
+  } finally {
+    language.known = known;
+  }
+}
+
 /** @param {string} english with {0}, {1} … where values go @param {(string | number)[]} values */
 export function word(english, ...values) {
   const text = Object.hasOwn(language.known, english) ? language.known[english] : english;

@@ -18,6 +18,7 @@ import { environmentLine, plain, plural, state } from "../report/format.js";
 import { FACTS } from "../report/schema.js";
 import { installStyle, watchTone } from "../report/style.js";
 import { createUpdater } from "../report/updater.js";
+import { word } from "../report/words.js";
 
 /** @type {Bench} */
 const EMPTY = Object.freeze({ schema: 1, node: null, state: "idle", environment: {}, baseline: "", places: [], answer: "", text: "", notes: [] });
@@ -54,10 +55,10 @@ export function measuredSoFar(bench) {
 export function benchHeadline(bench) {
   const [, first, rest] = plain(bench.answer).match(/^(.*?[.])\s+([A-Z].*)$/) ?? [];
   if (bench.answer) return [first ?? plain(bench.answer), rest ?? ""];
-  if (bench.state === "running") return ["measuring", ""];
+  if (bench.state === "running") return [word("measuring"), ""];
   if (bench.state === "failed" && bench.notes.length) return [plain(bench.notes[bench.notes.length - 1]), ""];
   if (bench.places.length) return [bench.state === "interrupted" ? "stopped before anything was measured" : "nothing could be measured", ""];
-  return [plain(bench.notes[0]) || "queue the workflow to measure", ""];
+  return [plain(bench.notes[0]) || word("queue the workflow to measure"), ""];
 }
 
 /**
@@ -68,7 +69,7 @@ export function createBench() {
   const root = element("div", "wanattn bench");
   const head = element("header");
   const line = element("div", "state");
-  const [sign, word, done] = [element("span", "sign"), element("b"), element("span", "dim")];
+  const [sign, name, done] = [element("span", "sign"), element("b"), element("span", "dim")];
   const title = element("div", "headline");
   const spoken = createSpoken();
   const rest = element("p");
@@ -84,7 +85,7 @@ export function createBench() {
   sign.setAttribute("aria-hidden", "true");
   title.setAttribute("role", "heading");
   title.setAttribute("aria-level", "3");
-  line.append(sign, word, done);
+  line.append(sign, name, done);
   head.append(line, title, rest, spoken.element);
   root.append(head, places, refused, machine, notes, buttons);
   const stopWatching = watchTone(root);
@@ -97,7 +98,7 @@ export function createBench() {
     const [headline, more] = benchHeadline(bench);
     head.dataset.state = bench.state;
     setText(sign, now.sign);
-    setText(word, now.word);
+    setText(name, now.word);
     setText(done, measuredSoFar(bench));
     setText(title, headline);
     spoken.tell(bench.state, now.word, headline);

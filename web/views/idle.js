@@ -3,8 +3,8 @@
 /** @typedef {import("../workflow.js").Node} Node */
 /** @typedef {import("../report/payload.js").Forecast} Forecast */
 /** @typedef {{here: Record<string, string>, lacking: Record<string, string>}} Possible what the server says of each backend */
-/** @typedef {{plan: string, lines: string[], needs?: string[], forecast: Forecast[], place?: string}} Idle `needs` is what each backend that is not here
- * wants, `place` where what ran is told instead of on this node */
+/** @typedef {{plan: string, lines: string[], needs?: string[], forecast: Forecast[], expert?: string, place?: string}} Idle `needs` is
+ *  what each backend that is not here wants, `expert` which of two a file says it is, `place` where what ran is told instead of on this node */
 
 import { backendName } from "../report/format.js";
 import { word } from "../report/words.js";
@@ -25,11 +25,25 @@ const FASTEST = "Will time every kernel that can run here on the model's own ten
 const OR_STOP = "Will run every attention call on {0}; where it cannot, the run stops and says why.";
 const OR_NEXT = "Will run every attention call on {0}; where it cannot, the next best runs and the reason is shown here.";
 const OR_NEXT_ON_RANKS = "Will run every attention call on {0}, on each GPU; where it cannot, the next best runs and the report says why.";
+const EXPERT = /(high|low)[ _-]?noise/i;
 const ELSEWHERE = / does not exist on (\w+)$/;
 
 /** What a node will do, before anything ran. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node
  * @param {Possible} possible @returns {Idle} */
 export function idleOf(graphs, id, node, possible) {
+  return { ...toldOf(graphs, id, node, possible), expert: expertOf(graphs, id, node) };
+}
+
+/** "high noise" where the file of a node's model says so. @param {Map<string, Graph>} graphs @param {string} id @param {Node} node */
+function expertOf(graphs, id, node) {
+  const input = (node.inputs ?? []).findIndex(({ type }) => carries(type));
+  const files = input < 0 ? [] : upstream(graphs, id, { node, input }).flatMap((step) => filesOf(step.node));
+  const [, level] = files.join(" ").match(EXPERT) ?? [];
+  return level ? `${level.toLowerCase()} noise` : "";
+}
+
+/** @param {Map<string, Graph>} graphs @param {string} id @param {Node} node @param {Possible} possible @returns {Idle} */
+function toldOf(graphs, id, node, possible) {
   if (BACKENDS.includes(node.type)) return { plan: backendPlan(graphs.get(id), node, possible), lines: menuLines(possible), needs: needsOf(possible), forecast: [] };
   if (node.type === RAY_BACKEND) return { plan: ranksPlan(node), lines: [], forecast: [], place: word("What ran on each GPU: in Attention Report (Raylight)") };
   if (node.type === RAY_REPORT) return { plan: word("Will show what ran on each GPU, once the sampler is done."), lines: [], forecast: [] };

@@ -42,8 +42,8 @@ export function createOverview({ entries, show, add, saveHtml }) {
     }
     now.forEach((entry, position) => {
       const card = known.get(keyOf(entry)) ?? create(entry);
-      setText(card.title, plain(entry.title));
-      card.element.setAttribute("aria-label", plain(entry.title));
+      setText(card.title, titleOf(entry));
+      card.element.setAttribute("aria-label", titleOf(entry));
       if (entry.idle) card.view.describe(entry.idle);
       if (entry.payload) card.view.update(entry.payload);
       if (cards.children[position] !== card.element) cards.insertBefore(card.element, cards.children[position] ?? null);
@@ -83,6 +83,12 @@ export function createOverview({ entries, show, add, saveHtml }) {
 
   refresh();
   return { element: root, refresh, update, dispose };
+}
+
+/** Two nodes of the same name are told apart by their experts. @param {Entry} entry */
+function titleOf({ title, payload, idle }) {
+  const expert = plain(payload?.model?.expert ?? idle?.expert ?? "");
+  return expert && !title.toLowerCase().replace("-", " ").includes(expert.toLowerCase()) ? `${plain(title)} (${expert})` : plain(title);
 }
 
 /** @param {Entry} entry */

@@ -5,7 +5,14 @@ const KEPT_FOR = 60_000; // milliseconds that an address of a page is good for
 
 /** Shows the report as a page of its own. A server may forbid data: addresses to whatever this page opens. @param {any} payload */
 export async function openPage(payload) {
-  window.open(await pageOf(payload, (source) => addressOf(source, "text/javascript")), "_blank");
+  const opened = window.open("", "_blank"); // at once: seconds after a click, with a busy server, a browser lets none be opened
+  try {
+    const address = await pageOf(payload, (source) => addressOf(source, "text/javascript"));
+    if (opened) opened.location.href = address;
+  } catch (error) {
+    opened?.close();
+    throw error;
+  }
 }
 
 /** The whole report as one page: the address of it in this browser. @param {any} payload @param {(source: string) => string} [module] */
