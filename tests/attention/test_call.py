@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from wanattn.attention.call import Call
+from wanattn.attention.call import Call, merge_heads, split_heads
 
 
 def test_facts_are_read_off_the_tensors(tensors):
@@ -36,3 +36,15 @@ def test_description_names_what_a_user_needs(make_call):
         make_call(mask="float").describe()
         == "self query 1x40x32760x128, 32760 keys, bfloat16 on cuda:0, float mask"
     )
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_heads_that_were_split_are_merged_to_what_they_were(batch):
+    x = torch.randn(batch, 5, 3 * 8)  # B N (H D)
+
+    heads = split_heads(x, 8)
+
+    assert heads.shape == (batch, 3, 5, 8)
+    assert torch.equal(heads[:, 1], x[..., 8:16])
+    assert torch.equal(merge_heads(heads), x)
+    assert torch.equal(split_heads(x.reshape(batch, 5, 3, 8), 8), heads)

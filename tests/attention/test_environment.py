@@ -4,7 +4,7 @@ import sys
 
 import pytest
 from wanattn.attention import environment
-from wanattn.attention.environment import nvidia_version, probe
+from wanattn.attention.environment import Environment, Gpu, nvidia_version, probe
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,43 @@ def test_a_driver_that_windows_lists_is_taken_before_what_it_serves(monkeypatch)
     assert environment._driver() == "581.80"
     if environment.default_device() == "cpu":
         assert environment._cards() == tuple(adapters)
+
+
+@pytest.mark.parametrize(
+    ("device", "card"),
+    [
+        ("cuda:1", "second"),
+        ("cuda:7", "listed"),
+        ("cpu", ""),
+        ("mps", "listed"),
+        ("xpu:0", "listed"),
+    ],
+)
+def test_what_computes_on_a_device_has_the_name_that_torch_or_the_system_gives(device, card):
+    gpus = (Gpu("first", (9, 0), 2**36), Gpu("second", (9, 0), 2**36))
+    machine = Environment("2.11.0", "3.12.3", "Linux x86_64", gpus=gpus, cards=("listed", "other"))
+
+    assert machine.card(device) == card
+    assert Environment("2.11.0", "3.12.3", "Linux x86_64").card(device) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "driver"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  581.80  Tue\nGCC version:  gcc 12\n",
+            "581.80",
+        ),
+        ("NVRM version: unknown\n", None),
+        (None, None),
+    ],
+)
+def test_a_driver_that_does_not_say_its_version_has_none(tmp_path, monkeypatch, text, driver):
+    told = tmp_path / "version"
+    if text:
+        told.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(environment, "_adapters", dict)
+    monkeypatch.setattr(environment, "Path", lambda path: told)
+    monkeypatch.setattr(environment.torch.version, "cuda", None)
+
+    assert environment._driver() == driver

@@ -22,3 +22,9 @@ def test_patches_at_the_edge_are_filled_up(model, size, frames, tokens):
 def test_only_multiples_of_16_are_sizes(size):
     with pytest.raises(ValueError, match="needs a multiple of 16"):
         Video.of(size, 81)
+
+
+def test_a_video_is_at_first_what_wan_makes_at_480p_and_its_latent_an_eighth_of_it():
+    assert Video().size == "832x480"
+    assert Video().latent == (21, 60, 104)
+    assert Video(1280, 720, 5).latent == (2, 90, 160)

@@ -1,7 +1,10 @@
-// Runs in the page: draws a payload once for every field and every wrong type in its place.
+// Runs in the page: draws a payload once for every field and every wrong kind of value in its place.
 
 const GONE = Symbol("gone");
-const WRONG = [null, true, -1, 1e300, "text", [], [null], {}, GONE];
+export const WRONG = [
+  null, true, false, 0, -1, 0.5, 7, 1e300, 2 ** 53, NaN, Infinity, "", "text", "7", "<b>", [], [null], [1], ["text"], [[]], [{}], {}, { text: 1 }, { 0: null },
+  undefined, GONE,
+];
 
 /** Every place in a value; of lists the first two items and the last. */
 export function* placesOf(value, path = []) {
@@ -12,7 +15,8 @@ export function* placesOf(value, path = []) {
   for (const name of names) yield* placesOf(value[name], [...path, name]);
 }
 
-function withWrong(payload, path, wrong) {
+/** A copy with another value there. */
+export function withWrong(payload, path, wrong) {
   const copy = structuredClone(payload);
   const last = path.at(-1);
   const parent = path.slice(0, -1).reduce((value, name) => value[name], copy);
@@ -45,20 +49,28 @@ function fresh(make) {
   return view;
 }
 
-/** What went wrong in all of it, as sentences, and how many cases there were. `told` makes what a view is given of a payload. */
-export function tryAll(given, make, told = (each) => each) {
+/**
+ * What went wrong in all of it, as sentences, and how many cases there were. `told` makes what a view is given of a payload, `refuses`
+ * says whether it is no payload to it: of these one is drawn for each field, since all that differs is the sentence.
+ */
+export function tryAll(given, make, refuses, told = (each) => each) {
   const payload = small(given);
   const used = fresh(make);
   used.update(told(payload));
   const good = drawn(used);
-  const counts = { cases: 0, refused: 0, faults: [] };
+  const counts = { cases: 0, refused: 0, drawn: 0, faults: [] };
   for (const path of placesOf(payload)) {
+    const before = counts.refused;
     for (const wrong of WRONG) {
-      const where = `${path.join(".")} = ${JSON.stringify(wrong) ?? "gone"}`;
+      const changed = withWrong(payload, path, wrong);
+      const refused = refuses(changed);
       counts.cases += 1;
-      const fault = faultOf(used, fresh(make), told(withWrong(payload, path, wrong)));
+      counts.refused += refused;
+      if (refused && counts.refused > before + 1) continue;
+      counts.drawn += 1;
+      const where = `${path.join(".")} = ${JSON.stringify(wrong) ?? "gone"}`;
+      const fault = faultOf(used, fresh(make), told(changed), refused);
       if (fault) counts.faults.push(`${where}: ${fault}`);
-      counts.refused += used.element.textContent.includes("cannot be shown");
       used.update(told(payload));
       if (drawn(used) !== good) counts.faults.push(`${where}: the next good payload is drawn otherwise`);
     }
@@ -68,14 +80,15 @@ export function tryAll(given, make, told = (each) => each) {
   return counts;
 }
 
-function faultOf(used, other, given) {
+function faultOf(used, other, given, refused) {
   try {
     used.update(given);
     other.update(given);
     const text = used.element.textContent;
-    const odd = text.match(/NaN|undefined|\[object|Infinity/);
+    const odd = text.match(refused ? /undefined|\[object/ : /NaN|undefined|\[object|Infinity/); // a sentence may name the number NaN
     if (odd) return `says ${odd[0]}`;
-    if (text.includes("cannot be shown") && used.element.querySelector("svg.cells, td")) return "a sentence and half a panel";
+    if (refused !== text.includes("cannot be shown")) return refused ? "no sentence" : "refused, though it is no fault";
+    if (refused && used.element.querySelector("svg.cells, td")) return "a sentence and half a panel";
     const kept = given.grid === null || given.grid === undefined; // an update may leave out the grid: the last one stays
     return kept || drawn(used) === drawn(other) ? "" : "is drawn otherwise after another payload";
   } catch (error) {

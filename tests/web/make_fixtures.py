@@ -340,6 +340,40 @@ def shared():
     }
 
 
+def every():
+    """Every field that a payload may have, in as few cells as can be: what is in no field of it is in no schema."""
+    made = small()
+    ranks = [{"rank": rank} for rank in (0, 1)]
+    marks = {"via": "operator", "protected": True, "reasons": [OUT_OF_MEMORY], "kernels": ["gemm"]}
+    marks |= {"operators": ["aten::bmm"], "milliseconds": 0.4, "milliseconds_total": 3.2}
+    card = {"device": "cuda:0", "card": "NVIDIA H100", "mode": "Ulysses 2", "measuring_ms": 12.5}
+    times = {"calls": 8, "milliseconds_total": 3.2, "tflops": 0.5, "peak_gib": 1.25}
+    run = {**made["runs"][0], "stride": 2, "begun": 4, "steps": 4, "device": "cuda:0"}
+    past = {"calls": 2, "role": "face", "how": "hooked by another pack", "ran": "flash"}
+    return {
+        **made,
+        "state": "failed",
+        "environment": {"torch": "2.11.0", "memory_gib": 79.2, "hip": None},
+        "model": shared()["model"],
+        "runs": [{**run, "state": "failed", "peak_gib": 1.25, **rank} for rank in ranks],
+        "rows": [
+            {**each, **marks, "tflops": 0.5, **rank}
+            for each, rank in zip(made["rows"], ranks, strict=True)
+        ],
+        "grid": [
+            {**each, "stride": 2, "ms": [[0.4, None], [0.4, 0.5]], **rank}
+            for each, rank in zip(made["grid"], ranks, strict=True)
+        ],
+        "devices": [{**card, **times, **rank} for rank in ranks],
+        "account": {"calls": 18, "hooked": 16, "past": [past]},
+        "left_out": {"rows": 3, "seconds": 1.5},
+        "failure": failed()["failure"],
+        "forecast": idle()["forecast"],
+        "notes": ["roles are guesses"],
+        **{name: shared()[name] for name in ("gain", "files", "workflow", "date", "video")},
+    }
+
+
 def main():
     made = {
         "small": small(),
@@ -353,6 +387,7 @@ def main():
         "first_forward": first_forward(),
         "two_devices": two_devices(),
         "shared": shared(),
+        "every": every(),
     }
     for name, each in made.items():
         text = json.dumps(each, separators=(",", ":")) if name == "large" else json.dumps(each)

@@ -85,37 +85,29 @@ class Trials:
             }
             for number, one in enumerate(mutants)
         ]
-        self._tier(tried, self._given.python, cpu_stages)
+        near = [one["number"] for one in tried if one["file"].startswith("attention/")]
+        self._tier(tried, near, self._given.python, ["tests/attention"])
         if self._given.comfyui:
-            self._tier(tried, self._given.host_python, host_stages, self._given.comfyui)
+            left = [one["number"] for one in tried if not one["killed"]]
+            inside = alone(self._copy)
+            self._tier(tried, left, self._given.host_python, inside, self._given.comfyui)
         return [{key: one[key] for key in one if key != "source"} | _lines(one) for one in tried]
 
-    def _tier(self, tried: list[dict], python: str, stages, *host: str) -> None:
-        left = [one | {"stages": stages(self._copy, one["file"])} for one in tried]
-        left = [one for one in left if not one["killed"] and one["stages"]]
-        left = [*_sound(self._copy, left), *left]
+    def _tier(
+        self, tried: list[dict], numbers: list[int], python: str, tests: list[str], *host: str
+    ) -> None:
+        if not numbers:
+            return
         given, results = self._folder / "mutants.jsonl", self._folder / "results.jsonl"
         results.unlink(missing_ok=True)
-        given.write_text("".join(json.dumps(one) + "\n" for one in left), encoding="utf-8")
-        command = [python, str(TRIALS), str(self._copy), str(given), str(results), *host]
-        subprocess.run(command, check=True)
+        given.write_text("".join(json.dumps(tried[n]) + "\n" for n in numbers), encoding="utf-8")
+        command = [python, str(TRIALS), str(self._copy), str(given), str(results), ",".join(tests)]
+        subprocess.run([*command, *host], check=True)
         for line in results.read_text(encoding="utf-8").splitlines():
             found = json.loads(line)
-            if found["number"] < 0 and found["killed"]:
-                sys.exit(f"the tests fail without any fault: {found['by']}")
             if found["number"] < 0:
-                continue
+                sys.exit(f"the tests fail without any fault: {found['by']}")
             tried[found["number"]] |= {"killed": found["killed"], "by": found["by"]}
-
-
-def _sound(copy: Path, left: list[dict]) -> list[dict]:
-    """No fault at all, which every test that is used must let through."""
-    if not left:
-        return []
-    used = dict.fromkeys(path for one in left for stage in one["stages"] for path in stage)
-    nested = [path for path in used if not any(str(outer) in used for outer in Path(path).parents)]
-    source = (copy / left[0]["file"]).read_text(encoding="utf-8")
-    return [{"number": -1, "file": left[0]["file"], "source": source, "stages": [nested]}]
 
 
 def _copied(copy: Path) -> None:
@@ -127,26 +119,10 @@ def _copied(copy: Path) -> None:
             shutil.copy(ROOT / name, copy / name)
 
 
-def cpu_stages(copy: Path, file: str) -> list[list[str]]:
-    """The tests that mirror the file, then its room's."""
-    if not file.startswith("attention/"):
-        return []
-    mirror = Path("tests", file).with_name(f"test_{Path(file).name}")
-    room = mirror.parent
-    while not (copy / room).is_dir():
-        room = room.parent
-    first = [[str(mirror)]] if (copy / mirror).exists() else []
-    return [*first, [str(room)]]
-
-
-def host_stages(copy: Path, file: str) -> list[list[str]]:
-    """The tests inside ComfyUI that need no server, those that name the module first."""
+def alone(copy: Path) -> list[str]:
+    """The tests inside ComfyUI that need no server."""
     found = sorted((copy / "tests/host").glob("test_*.py"))
-    alone = [path for path in found if not _needs_server(path)]
-    name = Path(file).stem
-    near = [str(path.relative_to(copy)) for path in alone if name in path.stem]
-    rest = [str(path.relative_to(copy)) for path in alone if name not in path.stem]
-    return [stage for stage in (near, rest) if stage]
+    return [str(path.relative_to(copy)) for path in found if not _needs_server(path)]
 
 
 def _needs_server(path: Path) -> bool:

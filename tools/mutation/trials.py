@@ -1,6 +1,7 @@
 """Runs tests against faulty sources, each in a fork of this process, which has loaded torch once for all of them.
 
-python trials.py COPY MUTANTS RESULTS [COMFYUI], in the Python that the tests need. COPY is a copy of the repository.
+python trials.py COPY MUTANTS RESULTS TESTS [COMFYUI], in the Python that the tests need. COPY is a copy of the
+repository, TESTS the paths of tests with commas between them; of these, a fault meets those that reach its line.
 """
 
 from __future__ import annotations
@@ -15,27 +16,40 @@ from pathlib import Path
 
 import pytest
 import torch
+from reach import Reach, Reached
 
-SECONDS = 900.0
+FOLDERS = ("attention", "nodes")
+SECONDS, TIMES = 60.0, 10.0  # what a fault may take: so long, and so much longer than without one
 FATAL = (1, 2, 3, 4)  # of pytest: a test failed, or the tests could not even be read
 
 
-def main(copy: Path, mutants: Path, results: Path, host: str = "") -> None:
-    """MUTANTS are lines of {file, source, stages: [[test path]]}; RESULTS gets {number, killed, by, seconds}."""
+def main(copy: Path, mutants: Path, results: Path, tests: str, host: str = "") -> None:
+    """MUTANTS are lines of {number, file, place, source}; RESULTS gets {number, killed, by, tests, seconds}."""
     sys.dont_write_bytecode = True  # two versions of a file in one second would share it
     torch.set_num_threads(1)
     if host:
         _load_host(host)
     os.chdir(copy)
     with results.open("a", encoding="utf-8") as told:
+        reached, by = _reached(copy, tests.split(","))
+        if reached is None:
+            told.write(json.dumps({"number": -1, "killed": True, "by": by}) + "\n")
+            return
         for line in mutants.read_text(encoding="utf-8").splitlines():
             mutant = json.loads(line)
-            found = {"number": mutant["number"], **_tried(copy, mutant)}
+            found = {"number": mutant["number"], **_tried(copy, mutant, reached)}
             told.write(json.dumps(found) + "\n")
             told.flush()
             print(json.dumps({"file": mutant["file"], **found}), file=sys.stderr, flush=True)
-            if found["killed"] and mutant["number"] < 0:
-                return
+
+
+def _reached(copy: Path, tests: list[str]) -> tuple[Reached | None, str]:
+    """What each test runs without any fault, or None and what fails then."""
+    with tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder, "reach.json")
+        if by := _failure(tests, 3600.0, Reach(copy, FOLDERS), notes):
+            return None, by
+        return Reached.of(json.loads(notes.read_text(encoding="utf-8"))), ""
 
 
 def _load_host(host: str) -> None:
@@ -49,29 +63,32 @@ def _load_host(host: str) -> None:
     import utils.extra_config  # noqa: F401
 
 
-def _tried(copy: Path, mutant: dict) -> dict:
+def _tried(copy: Path, mutant: dict, reached: Reached) -> dict:
     path = copy / mutant["file"]
     before = path.read_bytes()
+    tests = reached.tests(mutant["file"], before.decode(), mutant["place"][0])
+    limit = SECONDS + TIMES * sum(reached.seconds[test] for test in tests)
     began = time.monotonic()
     path.write_text(mutant["source"], encoding="utf-8")
     try:
-        for stage in mutant["stages"]:
-            if by := _failure(stage):
-                return {"killed": True, "by": by, "seconds": time.monotonic() - began}
+        by = _failure(tests, limit) if tests else ""
     finally:
         path.write_bytes(before)
-    return {"killed": False, "by": "", "seconds": time.monotonic() - began}
+    seconds = round(time.monotonic() - began, 1)
+    return {"killed": bool(by), "by": by, "tests": len(tests), "seconds": seconds}
 
 
-def _failure(tests: list[str]) -> str:
+def _failure(
+    tests: list[str], limit: float, reach: Reach | None = None, notes: Path | None = None
+) -> str:
     """What noticed the fault: the first test that failed, or how the run ended; empty for nothing."""
     with tempfile.TemporaryFile("w+") as output:
         child = os.fork()
         if child == 0:
-            _run(tests, output.fileno())
-        code = _waited(child)
+            _run(tests, output.fileno(), reach, notes)
+        code = _waited(child, limit)
         if code is None:
-            return f"no end in {SECONDS:g} s"
+            return f"no end in {limit:.0f} s"
         if code not in FATAL:
             return "" if code in (0, 5) else f"the process died ({code})"
         output.seek(0)
@@ -81,20 +98,24 @@ def _failure(tests: list[str]) -> str:
         return failed[0].partition(" - ")[0] if failed else f"pytest gave {code}"
 
 
-def _run(tests: list[str], output: int) -> None:
+def _run(tests: list[str], output: int, reach: Reach | None, notes: Path | None) -> None:
     code = 3
     try:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.setpgid(0, 0)
         options = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
-        code = int(pytest.main([*options, *tests]))
+        if reach:
+            reach.start()
+        code = int(pytest.main([*options, *tests], plugins=[reach] if reach else []))
+        if notes and reach:
+            notes.write_text(json.dumps(reach.told()), encoding="utf-8")
     finally:
         os._exit(code)
 
 
-def _waited(child: int) -> int | None:
-    deadline = time.monotonic() + SECONDS
+def _waited(child: int, limit: float) -> int | None:
+    deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:

@@ -9,7 +9,7 @@ export const FACTS = tableOf(orNull(oneOf([text, number, whether], "text or a nu
 
 const RUN = table(
   { run: amount, state: text, steps: amount, forwards: amount, seconds: amount, step_seconds: listOf(amount), calls: amount },
-  { peak_gib: orNull(amount), stride: positive, begun: amount },
+  { peak_gib: orNull(amount), stride: positive, begun: amount, rank: amount, device: orNull(text) },
 );
 const ROW = table(
   {
@@ -18,17 +18,20 @@ const ROW = table(
   },
   {
     device: text, milliseconds: orNull(amount), milliseconds_total: orNull(amount), tflops: orNull(amount), mismatch: whether, via: text,
-    protected: whether, operators: listOf(text), kernels: listOf(text),
+    protected: whether, operators: listOf(text), kernels: listOf(text), rank: amount,
   },
 );
 const CELLS = table(
   { role: text, run: amount, blocks: amount, steps: amount, row: listOf(listOf(number)) },
-  { ms: listOf(listOf(orNull(amount))), stride: positive },
+  { ms: listOf(listOf(orNull(amount))), stride: positive, rank: amount },
 );
 const FALLBACK = table({ requested: text, active: text, reason: text, calls: amount });
 const DEVICE = table(
   { device: text, calls: amount },
-  { milliseconds_total: orNull(amount), tflops: orNull(amount), peak_gib: orNull(amount) },
+  {
+    milliseconds_total: orNull(amount), tflops: orNull(amount), peak_gib: orNull(amount), rank: amount, card: orNull(text), mode: orNull(text),
+    measuring_ms: orNull(amount),
+  },
 );
 const PAST = table({ calls: amount, role: text, how: text, ran: text });
 const FAILURE = table({ sentence: text }, { advice: text, step: orNull(number), block: orNull(number) });
@@ -37,6 +40,8 @@ const FORECAST = table(
   { role: text, heads: amount, q_len: amount, kv_len: amount },
   { requested: text, active: text, reason: text, math_gib: orNull(amount) },
 );
+
+const MODEL = table({}, { class: orNull(text), wan: orNull(whether), file: orNull(text), expert: orNull(text) });
 
 /** A grid's sizes are those of its lines. @type {Check} */
 const grid = (value) => CELLS(value) ?? misfit(/** @type {Grid} */ (value));
@@ -52,7 +57,7 @@ function misfit({ steps, blocks, row }) {
 /** A whole payload, schema 1. */
 export const PAYLOAD = table(
   {
-    node: orNull(text), state: text, environment: FACTS, model: table({}, { file: orNull(text), expert: orNull(text) }),
+    schema: number, node: orNull(text), state: text, environment: FACTS, model: MODEL,
     requested: text, totals: tableOf(amount), calls: amount, dropped: amount, mismatches: amount, fallbacks: listOf(FALLBACK), runs: listOf(RUN),
     rows: listOf(ROW), grid: orNull(listOf(grid)), coverage: listOf(text), notes: listOf(text),
   },

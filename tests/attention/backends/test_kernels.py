@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -439,3 +440,69 @@ def test_xformers_is_installed_for_the_cuda_that_torch_has(make_environment, fac
     line = XFORMERS.package.install(make_environment(**facts))
 
     assert line.endswith(told.format(WHEELS))
+
+
+FA3_INTERFACE = """
+import torch, torch.nn.functional as F
+def flash_attn_func(q, k, v, softmax_scale=None, q_descale=None, k_descale=None, v_descale=None):
+    parts = ((q, q_descale), (k, k_descale), (v, v_descale))
+    q, k, v = (x.float().transpose(1, 2) * factor[:, :, None, None] for x, factor in parts)
+    return F.scaled_dot_product_attention(q, k, v, scale=softmax_scale).transpose(1, 2).bfloat16(), None
+"""
+
+
+@pytest.mark.parametrize("scale", [None, 0.3])
+def test_the_8_bit_kernel_gets_scaled_tensors_and_the_scale_of_the_call(
+    install, monkeypatch, scale
+):
+    """The conversion is Triton's; here it is the plain one, and the kernel a function that undoes it."""
+    install("fa3-fwd", "0.0.4", flash_attn_interface=FA3_INTERFACE)
+    quantised = SimpleNamespace(
+        quantise_all=lambda q, k, v: [
+            plain_fp8.quantise(q),
+            plain_fp8.quantise(k, True),
+            plain_fp8.quantise(v),
+        ]
+    )
+    folder = FA3_FP8.package.load.__module__.rpartition(".")[0]
+    monkeypatch.setitem(sys.modules, f"{folder}.fp8_triton", quantised)
+    q, k, v = tensors(dtype=torch.float16)
+
+    out = FA3_FP8.run(q, k, v, None, scale)
+
+    assert out.shape == q.shape and out.dtype == q.dtype
+    error = Reference(Inputs(q, k, v, None, scale)).error(out)
+    assert 1e-3 < error < FA3_FP8.tolerance[torch.float16]
+
+
+@pytest.mark.parametrize("head_dim", [64, 128, 256])
+def test_the_8_bit_kernel_takes_the_head_sizes_that_it_is_built_for(head_dim):
+    told = FA3_FP8.refusals(call(head_dim=head_dim), machine())
+
+    assert not any("head_dim" in reason for reason in told)
+    told = FA3_FP8.refusals(call(head_dim=96), machine())
+    assert "head_dim 96, needs 64 or 128 or 256" in told
+
+
+@pytest.mark.parametrize(
+    ("capability", "fits"), [((9, 0), True), (None, True), ((8, 0), False), ((12, 0), False)]
+)
+def test_the_wheel_of_flash_attention_3_is_offered_to_hopper_and_where_no_card_is_known(
+    capability, fits
+):
+    line = FA3.package.install(machine(capability))
+
+    assert line.endswith("pip install fa3-fwd") is fits
+    assert fits or "Hopper only" in line
+
+
+def test_fastflash_takes_as_many_values_as_can_be_counted(install):
+    install("fastflash-attention", "0.2.0", fastflash_attention=FAST_ATTENTION)
+    most = {"heads": 1, "head_dim": 1, "q_len": 2**31 - 1, "kv_len": 2**31 - 1}
+
+    told = FASTFLASH.refusals(call(**most), machine((12, 0)))
+    more = FASTFLASH.refusals(call(**{**most, "q_len": 2**31, "kv_len": 2**31}), machine((12, 0)))
+
+    assert not any("values in the query" in reason for reason in told)
+    assert any("values in the query" in reason for reason in more)
+    assert FASTFLASH.refusals(call(batch=1, heads=65535, q_len=9, kv_len=9), machine((12, 0))) == []

@@ -99,3 +99,9 @@ def test_names_that_lead_to_an_account_of_calls_are_no_news():
         assert isinstance(F.scaled_dot_product_attention, StandIn)
         assert isinstance(torch._C._nn.scaled_dot_product_attention, StandIn)
         assert replaced.replacements() == []
+
+
+def test_a_torch_without_one_of_the_operators_is_no_news(monkeypatch):
+    monkeypatch.setattr(replaced, "OPERATORS", {"flash": "_scaled_dot_product_of_tomorrow"})
+
+    assert replaced.replacements() == []

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from wanattn.attention.backends import BACKENDS, Refused, process
+from wanattn.attention.backends import BACKENDS, Refused, process, sdpa
 from wanattn.attention.backends.sdpa import gate
 from wanattn.attention.call import Inputs
 from wanattn.attention.record.evidence import watch
@@ -196,3 +196,59 @@ def test_other_threads_keep_their_kernels_and_every_switch_stays_as_it_is(tensor
 
     assert wrong == []
     assert [getattr(torch.backends.cuda, toggle)() for toggle in TOGGLES] == before
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_tolerance_lets_rounding_through_and_not_a_wrong_result(name):
+    """A value that was rounded once is right, one that is 3 % off is wrong, 30 % from a kernel that says so."""
+    backend = BACKENDS[name]
+
+    assert torch.bfloat16 in backend.tolerance
+    for dtype, limit in backend.tolerance.items():
+        assert torch.finfo(dtype).eps < limit < (0.03 if backend.exact else 0.3)
+
+
+def test_the_kernels_of_a_card_say_what_a_mask_needs(tensors):
+    q, k, v = tensors(q_len=16, kv_len=77)
+    mask = torch.ones(16, 77, dtype=torch.bool)
+
+    assert sdpa._masked("efficient", Inputs(q, k, v)) == []
+    assert sdpa._masked("efficient", Inputs(q, k[:, :, :72], v[:, :, :72], mask[:, :72])) == []
+    assert sdpa._masked("efficient", Inputs(q, k, v, mask)) == [
+        "mask over 77 keys, needs a multiple of 8"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "switch", "refused"),
+    [
+        (True, [True, True], False),
+        (False, [True, True], True),
+        (False, [False, True], False),  # another thread has turned it off and on again
+        (False, [True, False], False),
+    ],
+)
+def test_torch_s_no_counts_where_its_switch_was_on_all_the_time(
+    tensors, monkeypatch, allowed, switch, refused
+):
+    seen = iter(switch)
+    monkeypatch.setitem(sdpa.GATES, "flash", (lambda facts: allowed, lambda: next(seen)))
+
+    assert bool(sdpa._own_check("flash", Inputs(*tensors()))) is refused
+
+
+@pytest.mark.parametrize("backend", ["flash", "efficient", "math"])
+def test_rocm_has_torch_s_other_kernels(make_call, make_environment, backend):
+    environment = make_environment(None, hip="6.4", cuda=None, cudnn=None)
+
+    assert BACKENDS[backend].refusals(make_call(), environment) == []
+
+
+def test_grouped_heads_are_told_by_the_heads_and_not_by_the_tokens():
+    """As many queries as there are heads of the key."""
+    q, k = torch.randn(1, 4, 2, 8), torch.randn(1, 2, 6, 8)
+
+    found = process.switched("math", q, k, k)
+
+    repeated = k.repeat_interleave(2, 1)
+    torch.testing.assert_close(found, BACKENDS["math"].run(q, repeated, repeated))

@@ -6,15 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
+from wanattn.attention.choose.forecast import Forecast
 from wanattn.attention.choose.policy import Policy
 from wanattn.attention.environment import probe
+from wanattn.attention.report.bounds import bounded
 from wanattn.attention.report.payload import payload_of
+from wanattn.attention.report.ranks import Part, merged
 from wanattn.attention.run.intercept import Intercept
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema not installed")
 
 FIXTURES = Path(__file__).parents[2] / "web" / "fixtures"
-NAMES = ["small", "expert", "running", "large", "hostile", "lying", "idle", "two_devices"]
+NAMES = ["small", "expert", "running", "large", "hostile", "lying", "idle", "two_devices", "every"]
 
 
 def read(name: str) -> dict:
@@ -58,6 +61,58 @@ def test_the_schema_notices_a_missing_field(schema):
     del payload["rows"][0]["evidence"]
 
     assert faults(schema, payload) == ["$.rows[0]: 'evidence' is a required property"]
+
+
+def fields(value, path: str = "") -> set[str]:
+    """Every name in a value, with those that it stands in before it."""
+    if isinstance(value, list):
+        return set().union(*(fields(item, path) for item in value))
+    if not isinstance(value, dict):
+        return set()
+    inner = (fields(item, f"{path}.{name}") for name, item in value.items())
+    return set().union({f"{path}.{name}" for name in value}, *inner)
+
+
+def documented(schema: dict, path: str = "") -> set[str]:
+    """Those that the schema names."""
+    inner = schema.get("items")
+    if inner:
+        return documented(inner, path)
+    parts = schema.get("properties", {})
+    own = {f"{path}.{name}" for name in parts}
+    return own.union(*(documented(part, f"{path}.{name}") for name, part in parts.items()))
+
+
+def shut(payload: dict) -> dict:
+    """Without the names of machines and backends, which are no fields."""
+    return {**payload, "environment": {}, "totals": {}, "left_out": {}}
+
+
+def test_one_fixture_has_every_documented_field(schema):
+    """The page's tests draw it, and look for each of its fields in the page's own schema."""
+    assert fields(shut(read("every"))) == documented(schema.schema)
+
+
+def test_no_field_is_sent_that_is_not_documented(schema, tensors):
+    payload = recorded(tensors, "cudnn")
+    facts = {"device": "cpu", "card": "a card", "mode": "Ulysses 2", "measuring_ms": 1.5}
+    ranks = merged([Part(1, rank, facts, payload) for rank in (0, 1)], "7")
+
+    for sent in (payload, ranks, bounded(payload, 3000)):
+        assert fields(shut(sent)) <= documented(schema.schema)
+    assert {".devices.card", ".devices.measuring_ms", ".rows.rank"} <= fields(ranks)
+
+
+def test_a_forecast_and_its_documentation_have_the_same_fields(schema, make_call):
+    told = Forecast(make_call(), "auto", "flash", "measured here").plain()
+
+    assert {f".forecast.{name}" for name in told} == fields(
+        {
+            "forecast": [
+                dict.fromkeys(schema.schema["properties"]["forecast"]["items"]["properties"])
+            ]
+        }
+    ) - {".forecast"}
 
 
 def recorded(tensors, backend: str) -> dict:

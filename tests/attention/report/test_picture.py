@@ -40,3 +40,23 @@ def test_without_matplotlib_it_says_so(payload, monkeypatch):
         picture.draw(payload)
     image = picture.write_out("The picture needs matplotlib.\nInstall it.")
     assert image.shape[0] == 1 and image.max() > 0.5
+
+
+@pytest.mark.parametrize(("rows", "told"), [(60, []), (61, ["and 1 more rows"])])
+def test_a_picture_has_sixty_rows_and_says_what_it_leaves_out(payload, rows, told):
+    many = {**payload, "rows": [payload["rows"][0]] * rows}
+
+    lines = picture._lines(many)
+
+    assert [line for line in lines if line.startswith("and ")] == told
+    assert sum("32,760" in line or "32760" in line for line in lines) == 60
+
+
+def test_written_text_keeps_off_the_edges():
+    image = picture.write_out("not installed")[0]
+
+    edge = image[0, 0]
+    inner = (image - edge).abs().amax(-1) > 0.1
+    rows, columns = inner.any(1).nonzero().flatten(), inner.any(0).nonzero().flatten()
+    assert rows.min() >= 12 and columns.min() >= 12
+    assert rows.max() < image.shape[0] - 8 and columns.max() < image.shape[1] - 8

@@ -114,3 +114,20 @@ def test_nothing_recorded_is_said(recorder):
 
     assert payload["state"] == "idle"
     assert text_of(payload).startswith("No attention call was recorded.")
+
+
+@pytest.mark.parametrize(
+    ("place", "head"),
+    [
+        ({"step": 2, "block": 0}, "stopped at step 2, block 0: no kernel"),
+        ({"step": 0, "block": None}, "stopped at step 0: no kernel"),
+        ({"step": None, "block": None}, "stopped: no kernel"),
+    ],
+)
+def test_what_ended_a_run_comes_first_with_its_place_and_what_helps(recorder, place, head):
+    failure = {"sentence": "no kernel", "advice": "Choose another.", **place}
+
+    text = text_of(payload_of(recorder.snapshot(), {}) | {"failure": failure})
+
+    lines = text.splitlines()
+    assert lines[lines.index(head) :][:3] == [head, "Choose another.", ""]

@@ -368,3 +368,34 @@ def test_names_hold_no_path_of_the_machine(folder):
     fast_attention.__module__ = folder + folder[-13] + "Pack"
 
     assert name_of(fast_attention) == "Pack.fast_attention"
+
+
+def test_a_run_whose_steps_are_not_known_refuses_no_rule():
+    dispatcher = Dispatcher(Policy("flash"), rules=[Rule.parse("any", "", "9", "math")])
+
+    dispatcher.reset()
+
+    with pytest.raises(ValueError, match="9"):
+        dispatcher.reset(4)
+
+
+def test_without_timings_nothing_was_spent_on_finding_out(tensors, forward):
+    dispatcher = Dispatcher(Policy("flash"))
+    attend(dispatcher, tensors(), forward)
+
+    assert dispatcher.tuning == 0.0
+
+
+def test_a_call_within_a_call_knows_where_it_is(tensors, forward, monkeypatch):
+    inside = []
+
+    def run(q, *rest):
+        inside.append(forward.inside)
+        return q
+
+    flash = backends.Backend("flash", "FlashAttention", lambda call, environment: [], run, {})
+    monkeypatch.setitem(backends.BACKENDS, "flash", flash)
+
+    attend(Dispatcher(Policy("flash")), tensors(), forward)
+
+    assert inside == [True] and not forward.inside

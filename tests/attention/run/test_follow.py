@@ -100,3 +100,38 @@ def test_an_error_in_a_module_leaves_no_trace_of_it(silent):
     with followed([silent]), entered(forward), pytest.raises(ZeroDivisionError):
         silent.module(torch.ones(1))
     assert forward.sites == []
+
+
+class Deep(torch.nn.Module):
+    """Attention two methods further down, in `Deeper` three."""
+
+    def forward(self, x):
+        return self.first(x)
+
+    def first(self, x):
+        return self.second(x)
+
+    def second(self, x):
+        return attention(x)
+
+
+class Deeper(Deep):
+    def forward(self, x):
+        return self.zeroth(x)
+
+    def zeroth(self, x):
+        return self.first(x)
+
+
+class Round(torch.nn.Module):
+    def forward(self, x):
+        return self.again(x)
+
+    def again(self, x):
+        return self.again(x)
+
+
+def test_methods_are_followed_two_deep_and_no_further():
+    modules = [("deep", Deep()), ("deeper", Deeper()), ("round", Round())]
+
+    assert [name for name, _ in calling(modules, [attention])] == ["deep"]

@@ -7,6 +7,7 @@ from wanattn.attention.call import Call
 from wanattn.attention.record.record import Record
 from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.run.forward import Forward
+from wanattn.attention.run.site import CROSS, Site
 
 
 def test_equal_lengths_are_self_attention():
@@ -50,3 +51,37 @@ def test_a_copy_of_the_options_stays_with_its_forward():
     forward = Forward(recorders=[Recorder()])
 
     assert copy.deepcopy({"wanattn": forward})["wanattn"] is forward
+
+
+def site(role):
+    return Site(torch.nn.Identity(), "blocks.0.attn", role)
+
+
+def test_the_innermost_module_says_what_a_call_is_for():
+    forward = Forward(text_len=512, sites=[(site("self"), 0), (site("audio"), 0)])
+
+    assert Forward().site is None
+    assert forward.site is not None and forward.site.role == "audio"
+    assert forward.role(32760, 512) == "audio"
+
+
+def test_a_cross_attention_goes_by_its_keys():
+    forward = Forward(text_len=512, sites=[(site(CROSS), 0)])
+
+    assert [forward.role(32760, keys) for keys in (512, 257)] == ["text", "image"]
+    assert Forward(sites=[(site(CROSS), 0)]).role(32760, 257) == "text"
+
+
+def test_who_calls_is_looked_up_once_for_a_length_and_only_where_no_module_is_known():
+    asked = []
+
+    def seek():
+        asked.append(1)
+        return "audio" if len(asked) == 1 else ""
+
+    forward = Forward(text_len=512, seek=seek)
+
+    assert [forward.role(32760, keys) for keys in (32, 32, 64)] == ["audio", "audio", "other"]
+    assert len(asked) == 2
+    forward.sites.append((site(""), 0))
+    assert forward.role(32760, 128) == "other" and len(asked) == 2

@@ -80,3 +80,12 @@ def test_blocks_number_the_calls(tensors):
 
     assert [record.block for record in records(intercept)] == [0, 1]
     assert intercept.block is None
+
+
+def test_a_call_s_role_goes_by_the_number_of_its_keys(tensors):
+    with Intercept(Policy("math")) as intercept, torch.inference_mode():
+        intercept.forward.text_len, intercept.forward.image_len = 24, 128
+        for keys in (24, 128, 64, 48):  # head_dim is 128 too
+            F.scaled_dot_product_attention(*tensors(q_len=64, kv_len=keys))
+
+    assert [record.call.role for record in records(intercept)] == ["text", "image", "self", "other"]

@@ -287,3 +287,19 @@ def test_products_take_a_small_part_of_the_free_memory(monkeypatch):
     products = MatrixProducts(torch.device("cpu"), torch.float32)
 
     assert products.flops == 2 * 1024**3  # three of 4 MiB are less than 16 MiB, three of 16 are not
+
+
+@pytest.mark.parametrize("act", [tune, check])
+def test_nothing_is_kept_for_a_backward_pass(case, act):
+    """A model's weights may ask for gradients: finding out what is fast must not hold on to memory for them."""
+    call, inputs = case()
+    inputs.q.requires_grad_()
+    made = []
+
+    def seen(*arguments):
+        made.append(right(*arguments))
+        return made[-1]
+
+    act(call, [backend("one", seen)] if act is tune else backend("one", seen), inputs)
+
+    assert made and not any(out.requires_grad for out in made)

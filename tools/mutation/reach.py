@@ -1,0 +1,111 @@
+"""Which test runs which line: a fault is tried against the tests that reach it, the quickest first."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+IMPORT = ""  # stands for what runs while the tests are collected
+
+
+@dataclass
+class Reach:
+    """A plugin of pytest that notes, for every test, the lines of the folders that ran in it, and its seconds."""
+
+    copy: Path
+    folders: tuple[str, ...]
+    lines: dict[str, set[tuple[str, int]]] = field(default_factory=lambda: defaultdict(set))
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _test: str = IMPORT
+
+    def start(self) -> None:
+        threading.settrace(self._entered)
+        sys.settrace(self._entered)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item, nextitem):
+        with self.noting(item.nodeid):
+            return (yield)
+
+    @contextmanager
+    def noting(self, test: str) -> Iterator[None]:
+        before, self._test = sys.gettrace(), test
+        sys.settrace(self._entered)  # once more: what ran in the test before may have taken it away
+        try:
+            yield
+        finally:
+            self._test = IMPORT
+            sys.settrace(before)
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] += report.duration
+
+    def told(self) -> list[dict]:
+        return [
+            {"test": test, "seconds": self.seconds[test], "lines": sorted(lines)}
+            for test, lines in self.lines.items()
+        ]
+
+    def _entered(self, frame, event, argument):
+        path = frame.f_code.co_filename
+        if not path.startswith(tuple(f"{self.copy}/{folder}/" for folder in self.folders)):
+            return None
+        return self._line(frame, event, argument)
+
+    def _line(self, frame, event, argument):
+        file = frame.f_code.co_filename[len(str(self.copy)) + 1 :]
+        self.lines[self._test].add((file, frame.f_lineno))
+        return self._line
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What `Reach` noted, to ask."""
+
+    lines: dict[str, frozenset[tuple[str, int]]]
+    seconds: dict[str, float]
+
+    @classmethod
+    def of(cls, told: list[dict]) -> Reached:
+        lines = {one["test"]: frozenset(map(tuple, one["lines"])) for one in told}
+        return cls(lines, {one["test"]: one["seconds"] for one in told})
+
+    def tests(self, file: str, code: str, line: int) -> list[str]:
+        """All that run the statement; for one that runs at import, all that run anything of the file."""
+        wanted = {(file, number) for number in _statement(code, line)}
+        found = self._that(wanted)
+        if not found or wanted & self.lines.get(IMPORT, frozenset()):
+            found |= self._that({(file, number) for number in range(1, code.count("\n") + 2)})
+        return sorted(found, key=lambda test: (self.seconds[test], test))
+
+    def _that(self, wanted: set[tuple[str, int]]) -> set[str]:
+        return {test for test, lines in self.lines.items() if test != IMPORT and wanted & lines}
+
+
+def _statement(code: str, line: int) -> range:
+    """The lines of the innermost statement, of a compound one its head."""
+    spans = [span for span in _spans(ast.parse(code)) if line in span]
+    return min(spans, key=len, default=range(line, line + 1))
+
+
+def _spans(tree: ast.AST) -> Iterator[range]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.stmt, ast.ExceptHandler, ast.match_case)):
+            first, last = _head(node)
+            yield range(first, last + 1)
+
+
+def _head(node) -> tuple[int, int]:
+    body = getattr(node, "body", None)
+    decorators = getattr(node, "decorator_list", [])
+    pattern = getattr(node, "pattern", node)
+    first = min(part.lineno for part in (*decorators, pattern))
+    return first, max(first, body[0].lineno - 1) if body else node.end_lineno
