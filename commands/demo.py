@@ -15,6 +15,7 @@ import torch
 from ..attention import disk, filename
 from ..attention.backends import BACKENDS
 from ..attention.backends.packages import pip
+from ..attention.choose import unused
 from ..attention.choose.measure.timer import timer_for
 from ..attention.choose.measure.timings import own_timings
 from ..attention.choose.policy import Policy, wishes
@@ -166,11 +167,19 @@ def meaning(
         f"On this {what} {listed(ran)} {'runs' if len(ran) == 1 else 'run'}{_lead(times)}."
     ]
     if device.startswith("cpu"):
-        sentences.append("An NVIDIA card adds cuDNN and mem-efficient.")
+        sentences.append(_card_left_out() or "An NVIDIA card adds cuDNN and mem-efficient.")
     wrong = [outcome.backend for outcome in outcomes if not outcome.error <= limit]
     equal = f"Every output equals the unpatched model's to {limit:.0e}."
     sentences.append(f"The output under {listed(wrong)} is wrong." if wrong else equal)
     return " ".join(sentences)
+
+
+def _card_left_out() -> str:
+    environment = probe()
+    if not (card := unused.card(environment, "cpu")):
+        return ""
+    why = unused.why(environment, "cpu")
+    return f"torch cannot use your {card}: {why}; wanattn doctor says what mends it."
 
 
 @torch.inference_mode()

@@ -242,13 +242,26 @@ def test_demo_says_what_it_lacks_before_it_draws_anything(tmp_path, capfd, monke
         ),
     ],
 )
-def test_demo_ends_with_what_it_means(error, device, told):
+def test_demo_ends_with_what_it_means(error, device, told, monkeypatch):
+    monkeypatch.setattr(demo, "probe", lambda: dataclasses.replace(probe(), cards=()))
     rows = [{"active": name, "device": device} for name in ("math", "flash", "host")]
     payload = {"rows": rows, "environment": {"gpu": "RTX"}}
     times = {"flash": 0.5, "math": 2.0}
 
     outcomes = [demo.Outcome("flash", 0.0), demo.Outcome("math", error)]
     assert demo.meaning(payload, times, outcomes, 1e-4) == told
+
+
+def test_a_demo_on_the_cpu_names_the_card_that_torch_leaves_out(monkeypatch):
+    facts = {"gpus": (), "cards": ("NVIDIA GeForce RTX 5090",), "built_for": "cpu"}
+    monkeypatch.setattr(demo, "probe", lambda: dataclasses.replace(probe(), **facts))
+
+    told = demo.meaning({"rows": [], "environment": {}}, {"flash": 1.0}, [], 1e-4)
+
+    assert (
+        "cannot use your NVIDIA GeForce RTX 5090: it is built for CPUs only; wanattn doctor" in told
+    )
+    assert "An NVIDIA card adds" not in told
 
 
 def test_the_profilers_own_lines_stay_off_the_console():
