@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from wanattn.tests.host import packs
@@ -21,28 +22,32 @@ CALLS = 2 * BLOCKS * STEPS
 BACKEND, SAMPLER = "WanAttnRayBackend", "XFuserKSamplerAdvanced"
 
 
-@pytest.fixture(scope="module")
-def server(comfy, tmp_path_factory):
-    """A server with the pack, Raylight and the model that the template names."""
+def prepared(base: Path) -> dict[str, str]:
+    """Puts the pack, Raylight and the template's model into a server's folder; returns what its environment needs."""
     from wanattn.tests.host import tiny
-    from wanattn.tests.host.conftest import HOST
-    from wanattn.tests.host.server import Server, install_nodes
+    from wanattn.tests.host.server import install_nodes
 
     skip_without_raylight()
-    base = tmp_path_factory.mktemp("comfyui")
     install_nodes(base)
-    shim = PATH / "raylight_on_cpus.py"
-    (base / "custom_nodes" / shim.name).symlink_to(shim)
+    (base / "custom_nodes" / "raylight.py").symlink_to(PATH / "raylight_on_cpus.py")
     models = base / "models" / "diffusion_models"
     models.mkdir(parents=True)
     tiny.save_wan(models, "ti2v_5b", 1, "wan2.2_ti2v_5B_fp16")
     source = packs.folder() / "raylight"
     folders = (PATH, source / "src", packs.folder() / ".site", os.environ.get("PYTHONPATH", ""))
     path = os.pathsep.join(map(str, folders))
-    told = {"PYTHONPATH": path, "RAYLIGHT_FOLDER": str(source), "MASTER_PORT": str(free_port())}
+    return {"PYTHONPATH": path, "RAYLIGHT_FOLDER": str(source), "MASTER_PORT": str(free_port())}
+
+
+@pytest.fixture(scope="module")
+def server(comfy, tmp_path_factory):
+    from wanattn.tests.host.conftest import HOST
+    from wanattn.tests.host.server import Server
+
+    base = tmp_path_factory.mktemp("comfyui")
     server = Server(HOST, base)
     with pytest.MonkeyPatch.context() as patched:
-        for name, value in told.items():
+        for name, value in prepared(base).items():
             patched.setenv(name, value)
         server.start()
     assert not server.failed_imports()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -23,18 +22,15 @@ SMALL = {"width": 64, "height": 64, "num_frames": 5, "steps": STEPS, "load_devic
 QUANTIZED = "fp8_e4m3fn_scaled"  # of the official files; the tiny ones are plain
 
 
-@pytest.fixture(scope="module")
-def server(comfy, tmp_path_factory):
-    """A server with the pack, the wrapper and both experts."""
-    from wanattn.tests.host.conftest import HOST
-    from wanattn.tests.host.server import Server, install_nodes
+def prepared(base: Path) -> dict[str, str]:
+    """Puts the pack, the wrapper and both experts into a server's folder; returns what its environment needs."""
+    from wanattn.tests.host.server import install_nodes
 
     pack = wrapper.loaded()
     if not wrapper.modern(pack):
         pytest.skip(f"this version of {wrapper.NAME} has other inputs than the template")
-    base = tmp_path_factory.mktemp("comfyui")
     install_nodes(base)
-    (base / "custom_nodes" / "zz_wrapper").symlink_to(packs.folder() / wrapper.NAME)
+    (base / "custom_nodes" / wrapper.NAME).symlink_to(packs.folder() / wrapper.NAME)
     counting = Path(wrapper.__file__).with_name("wrapper_nodes.py")
     (base / "custom_nodes" / counting.name).symlink_to(counting)
     models = base / "models" / "diffusion_models"
@@ -42,15 +38,22 @@ def server(comfy, tmp_path_factory):
     for noise in ("high", "low"):
         made = wrapper.save_tiny(pack, models)
         made.rename(models / f"wan2.2_t2v_{noise}_noise_14B_fp8_scaled.safetensors")
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = str(packs.folder() / ".site")
+    return {"PYTHONPATH": str(packs.folder() / ".site")}
+
+
+@pytest.fixture(scope="module")
+def server(comfy, tmp_path_factory):
+    from wanattn.tests.host.conftest import HOST
+    from wanattn.tests.host.server import Server
+
+    base = tmp_path_factory.mktemp("comfyui")
     server = Server(HOST, base)
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in prepared(base).items():
+            patched.setenv(name, value)
         server.start()
-        yield server
-    finally:
-        server.stop()
-        os.environ["PYTHONPATH"] = before
+    yield server
+    server.stop()
 
 
 def runnable(prompt: dict) -> dict:
@@ -77,7 +80,8 @@ def runnable(prompt: dict) -> dict:
 
 
 def test_our_nodes_are_there_before_the_wrapper_is_loaded(server):
-    assert not [line for line in server.failed_imports() if "wanattn" in line or "zz_" in line]
+    failed = server.failed_imports()
+    assert not [line for line in failed if "wanattn" in line or wrapper.NAME in line]
     known = server.get("/object_info")
     assert {"WanAttnWrapperBackend", "WanAttnWrapperDiagnostics", "WanVideoSampler"} <= set(known)
     assert known["WanAttnReport"]["input"]["required"]["model"][0] == "MODEL,WANVIDEOMODEL"

@@ -1,7 +1,8 @@
 """Draws the pictures that the template browser shows: each template as it looks on ComfyUI's page after a run.
 
 COMFYUI_PATH=... python tools/figures/thumbnails.py [name ...], with ComfyUI's own Python; needs pytest, playwright and a Chromium on the
-PATH. The checkpoints are tiny ones of random weights under the official names, the run is a real one on this machine's CPU.
+PATH. The checkpoints are tiny ones of random weights under the official names, the run is a real one on this machine's CPU. The
+templates for WanVideoWrapper and Raylight are drawn when named, each in a server of its own with that pack, as the tests have it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from pack import ROOT, load_host
@@ -35,12 +37,13 @@ RUN = """async prompt => {
 DONE = """() => {
     const shown = type => window.app.graph.nodes.filter(node => node.type === type)
         .map(node => node.widgets.find(widget => widget.name === "wanattn").element.textContent);
-    const panels = shown("WanAttnDiagnostics").every(text => text.includes("finished"));
+    const panels = ["WanAttnDiagnostics", "WanAttnWrapperDiagnostics", "WanAttnRayReport"].flatMap(shown).every(text => text.includes("finished"));
     return panels && shown("WanAttnReport").every(text => text.includes("asked") || text.includes("ran "));
 }"""
 LOOK = """([x, y, width, height]) => {
-    const rows = window.app.graph.nodes.filter(node => node.type === "WanAttnDiagnostics").length;
-    const wanted = rows > 1 ? /^WanAttn(Backend|Diagnostics)|UNETLoader|LoraLoader/ : /^WanAttn(Backend|Diagnostics)/;
+    const rows = window.app.graph.nodes.filter(node => /^WanAttn(Wrapper)?Diagnostics/.test(node.type)).length;
+    const ours = "^WanAttn(Wrapper)?(Backend|Diagnostics)|^WanAttnRay|RayUNETLoader";
+    const wanted = new RegExp(rows > 1 ? `${ours}|UNETLoader|LoraLoader|WanVideoModelLoader` : ours);
     for (const node of window.app.graph.nodes) node.has_errors = false; // files that are not here, and need not be
     const nodes = window.app.graph.nodes.filter(node => wanted.test(node.type));
     const left = Math.min(...nodes.map(node => node.pos[0])) - 30;
@@ -67,11 +70,36 @@ def checkpoints(base: Path) -> None:
             tiny.save_wan(folder, kind, 1, f"wan2.2_{task}_{end}")
 
 
-def whole(prompt: dict) -> dict:
-    """Without what needs the large files, with all its steps."""
-    from wanattn.tests.host.test_page_templates import runnable
+def prepared(name: str, base: Path) -> tuple[dict[str, str], Callable[[dict], dict]]:
+    """What the server's environment needs for a template, and what makes its prompt one that runs here."""
+    from wanattn.tests.host import (
+        server,
+        test_page_templates,
+        test_raylight_server,
+        test_wrapper_server,
+    )
 
-    names = ("steps", "start_at_step", "end_at_step")
+    if "wrapper" in name:
+        return test_wrapper_server.prepared(base), test_wrapper_server.runnable
+    if "raylight" in name:
+        made = test_raylight_server.prepared(base)
+        return made, lambda prompt: test_raylight_server.small(uncommunicative(prompt))
+    server.install_nodes(base)
+    checkpoints(base)
+    return {}, test_page_templates.runnable
+
+
+def uncommunicative(prompt: dict) -> dict:
+    """Raylight asks NCCL first whether it works."""
+    for node in prompt.values():
+        if "skip_comm_test" in node["inputs"]:
+            node["inputs"]["skip_comm_test"] = True
+    return prompt
+
+
+def whole(prompt: dict, runnable: Callable[[dict], dict]) -> dict:
+    """Without what needs the large files, with all its steps."""
+    names = ("steps", "start_at_step", "end_at_step", "start_step", "end_step")
     steps = {
         key: {name: node["inputs"][name] for name in names if name in node["inputs"]}
         for key, node in prompt.items()
@@ -82,11 +110,11 @@ def whole(prompt: dict) -> dict:
     return made
 
 
-def draw(page, server, name: str) -> bytes:
+def draw(page, server, name: str, runnable: Callable[[dict], dict]) -> bytes:
     from wanattn.tests.host.test_page_templates import OPEN, PROMPT
 
     page.evaluate(OPEN, server.get(f"/api/workflow_templates/wanattn/{name}.json"))
-    page.evaluate(RUN, whole(page.evaluate(PROMPT)))
+    page.evaluate(RUN, whole(page.evaluate(PROMPT), runnable))
     page.wait_for_function(DONE, timeout=240_000)
     page.evaluate(LOOK, list(FRAME.values()))
     page.wait_for_timeout(2000)
@@ -112,31 +140,46 @@ def small(picture: bytes) -> bytes:
 def main() -> int:
     host = Path(os.environ["COMFYUI_PATH"])
     load_host(host, cpu=True)
-    from playwright.sync_api import sync_playwright
-    from wanattn.tests.host.panel_page import settle
-    from wanattn.tests.host.server import Server, install_nodes
     from wanattn.tools.make_workflows import TEMPLATES
+
+    names = sys.argv[1:] or [name for name in TEMPLATES if "wrapper" not in name]
+    own = [[name] for name in names if "wrapper" in name or "raylight" in name]
+    others = [name for name in names if [name] not in own]
+    for group in filter(None, [others, *own]):
+        serve(host, group)
+    return 0
+
+
+def serve(host: Path, names: list[str]) -> None:
+    """Draws templates that run in the same server."""
+    from playwright.sync_api import sync_playwright
+    from wanattn.tests.host.server import Server
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         base = Path(folder)
-        install_nodes(base)
-        checkpoints(base)
         server = Server(host, base)
+        environment, runnable = prepared(names[0], base)
+        os.environ.update(environment)
         server.start()
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         try:
             server.post("/api/settings", SETTINGS)
-            for name in sys.argv[1:] or TEMPLATES:
-                page = browser.new_page(viewport=VIEW)
-                page.goto(f"http://{server.address}/", wait_until="domcontentloaded")
-                settle(page)
-                path = ROOT / "example_workflows" / f"{name}.jpg"
-                path.write_bytes(small(draw(page, server, name)))
-                page.close()
-                print(f"{path.name}: {path.stat().st_size} bytes")
+            for name in names:
+                shoot(browser, server, name, runnable)
         finally:
             server.stop()
-    return 0
+
+
+def shoot(browser, server, name: str, runnable: Callable[[dict], dict]) -> None:
+    from wanattn.tests.host.panel_page import settle
+
+    page = browser.new_page(viewport=VIEW)
+    page.goto(f"http://{server.address}/", wait_until="domcontentloaded")
+    settle(page)
+    path = ROOT / "example_workflows" / f"{name}.jpg"
+    path.write_bytes(small(draw(page, server, name, runnable)))
+    page.close()
+    print(f"{path.name}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
