@@ -196,7 +196,11 @@ def test_why_there_is_no_call(every, runs, told):
     none["runs"] = [{**every["runs"][0], "forwards": forwards} for forwards in runs]
     none["account"] = {"calls": 0, "hooked": 0, "past": []}
 
-    assert text_of({**every, **none}).splitlines()[:2] == [told, ""]
+    lines = text_of({**every, **none}).splitlines()
+
+    assert lines[:2] == [told, ""]
+    ones = [line.partition("forward")[2][:2] for line in lines if "run 1: " in line]
+    assert ones == [", " if forwards == 1 else "s," for forwards in runs]
 
 
 def test_calls_that_nobody_saw_are_called_unseen():
