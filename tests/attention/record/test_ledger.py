@@ -34,6 +34,14 @@ def test_a_median_stays_through_any_number_of_calls_and_the_sum_is_exact():
     assert statistics.median(tally.times) == pytest.approx(statistics.median(exact), rel=0.1)
 
 
+def test_early_calls_stay_in_the_sample_of_a_long_run():
+    tally = Tally()
+    for number in range(3 * ledger.TIMES_KEPT):
+        tally.time(float(number))
+
+    assert min(tally.times) < ledger.TIMES_KEPT / 10
+
+
 def test_a_copy_is_of_its_own(record):
     tally = Tally()
     tally.add(record(reason="first"))
