@@ -142,7 +142,7 @@ def _lines(one: dict) -> dict:
 def told(tried: list[dict]) -> int:
     """Prints the survivors and their share; the exit status is 1 where there are any."""
     left = [one for one in tried if not one["killed"]]
-    for one in left:
+    for one in sorted(left, key=lambda one: (one["file"], one["place"])):
         print(f"{one['file']}:{one['place'][0]}\n  - {one['was']}\n  + {one['now']}")
     print(f"{len(left)} of {len(tried)} faults survived ({len(left) / max(len(tried), 1):.1%})")
     return 1 if left else 0

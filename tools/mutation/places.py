@@ -36,7 +36,10 @@ class Mutant:
 
 
 def sample(root: Path, folders: Sequence[str], count: int, seed: int) -> list[Mutant]:
-    """`count` places at random, one fault at each: an operator with eleven replacements counts as often as a `not`."""
+    """`count` places at random, one fault at each: an operator with eleven replacements counts as often as a `not`.
+
+    They come in no order, so that those tried before an interruption are a fair sample too.
+    """
     places: dict[tuple[str, Place], list[Mutant]] = defaultdict(list)
     for folder in folders:
         for path in sorted((root / folder).rglob("*.py")):
@@ -44,7 +47,7 @@ def sample(root: Path, folders: Sequence[str], count: int, seed: int) -> list[Mu
                 places[mutant.file, mutant.place].append(mutant)
     chance = random.Random(seed)
     chosen = chance.sample(sorted(places), min(count, len(places)))
-    return [chance.choice(sorted(places[place])) for place in sorted(chosen)]
+    return [chance.choice(sorted(places[place])) for place in chosen]
 
 
 def faults(root: Path, file: str) -> Iterator[Mutant]:

@@ -18,12 +18,16 @@ IMPORT = ""  # stands for what runs while the tests are collected
 
 @dataclass
 class Reach:
-    """A plugin of pytest that notes, for every test, the lines of the folders that ran in it, and its seconds."""
+    """A plugin of pytest that notes, for every test, the lines of the folders that ran in it, and its seconds.
+
+    `failed` are tests that fail meanwhile: noting takes time, which some have little of.
+    """
 
     copy: Path
     folders: tuple[str, ...]
     lines: dict[str, set[tuple[str, int]]] = field(default_factory=lambda: defaultdict(set))
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    failed: list[str] = field(default_factory=list)
     _test: str = IMPORT
 
     def start(self) -> None:
@@ -47,11 +51,14 @@ class Reach:
 
     def pytest_runtest_logreport(self, report):
         self.seconds[report.nodeid] += report.duration
+        if report.failed:
+            self.failed.append(report.nodeid)
 
     def told(self) -> list[dict]:
         return [
             {"test": test, "seconds": self.seconds[test], "lines": sorted(lines)}
             for test, lines in self.lines.items()
+            if test not in self.failed
         ]
 
     def _entered(self, frame, event, argument):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import threading
 
 import pytest
@@ -245,10 +246,9 @@ def test_rocm_has_torch_s_other_kernels(make_call, make_environment, backend):
 
 
 def test_grouped_heads_are_told_by_the_heads_and_not_by_the_tokens():
-    """As many queries as there are heads of the key."""
-    q, k = torch.randn(1, 4, 2, 8), torch.randn(1, 2, 6, 8)
-
-    found = process.switched("math", q, k, k)
-
-    repeated = k.repeat_interleave(2, 1)
-    torch.testing.assert_close(found, BACKENDS["math"].run(q, repeated, repeated))
+    """As many queries as the key has heads, and as many keys as the query has."""
+    for run in (BACKENDS["math"].run, functools.partial(process.switched, "math")):
+        for queries, keys in ((2, 6), (6, 4)):
+            q, k = torch.randn(1, 4, queries, 8), torch.randn(1, 2, keys, 8)
+            repeated = k.repeat_interleave(2, 1)
+            torch.testing.assert_close(run(q, k, k), BACKENDS["math"].run(q, repeated, repeated))
