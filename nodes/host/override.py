@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import torch
@@ -142,7 +143,16 @@ class Override:
         block = options.get("block_index") if block is None else block
         role = forward.role(*call.lengths, block)
         place = Place(role, block, call.protected, self._kept(func), self.previous is not None)
-        return call.laid_out(self.dispatcher.run(call, place, forward))
+        if not forward.inside:
+            return call.laid_out(self.dispatcher.run(call, place, forward))
+        return self._within(call, place, forward)
+
+    def _within(self, call: HostCall, place: Place, forward: Forward) -> torch.Tensor:
+        """A call within another that was left alone, which is told what this one gave."""
+        before = forward.within
+        result = call.laid_out(self.dispatcher.run(call, place, forward))
+        forward.within, forward.gave = before, weakref.ref(result)
+        return result
 
     def _passed_on(self, func, q, k, v, heads, rest: dict):
         if self.previous is not None:

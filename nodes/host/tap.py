@@ -351,8 +351,15 @@ class Tap:
     def all_notes(self) -> list[str]:
         """Those of the nodes upstream too, for a report: what one of them found out is about the same calls."""
         job = self.recorder.job
-        known = [tap for tap in self._upstream if tap.recorder.job == job and not tap._ahead]
-        return list(dict.fromkeys(note for tap in (*known, self) for note in tap.notes()))
+        upstream = [tap for tap in self._upstream if tap.recorder.job == job]
+        notes = [
+            note
+            for tap in (*upstream, self)
+            for note in (
+                tap._watch.dispatcher.notes if tap._ahead and tap is not self else tap.notes()
+            )
+        ]
+        return list(dict.fromkeys(notes))
 
     def _through(self):
         """Another pack's override that takes the calls which this node leaves alone."""
