@@ -28,6 +28,8 @@ from .given import Given
 from .kind import Kind, output_of
 
 UNPLACED = "calls without a block number were met: rules that name blocks do not apply to them"
+CHANGED = "{name} asks Attention Backend and gives the model something else than it gave"
+AGAIN = "{name} ran this beside what Attention Backend ran for the same call"
 log = logging.getLogger("wanattn")
 
 
@@ -156,13 +158,28 @@ class Dispatcher:
         raise ending from plan.error
 
     def _leave(self, kind: Kind, record: Record, forward: Forward, given: Given) -> torch.Tensor:
-        before = forward.calls
+        before, within = forward.calls, forward.within
         result = self._attend(kind, given.leave, (), record, forward, given.device())
-        if forward.calls == before:  # else an override of ours further down took it and recorded it
+        if forward.calls != before:  # an override of ours further down took it and recorded it
+            self._beneath(kind, record, forward, result, again=forward.within > within)
+        else:
             forward.add(record)
             if kind.step != forward.step or record.block == self._last:
                 self._watch(kind, result, given, forward, record)
         return result
+
+    def _beneath(self, kind: Kind, record: Record, forward: Forward, result, again: bool) -> None:
+        """Whoever sits above ours may give the model something else than ours gave, or run attention once more."""
+        if forward.passed_on(result):
+            return
+        self._note(CHANGED.format(name=kind.left_to))
+        if not again:
+            return
+        seen = kind.sighting.backends if kind.sighting else ()
+        taken = forward.last.active if forward.last else ""
+        ran = "+".join(b for b in seen if b != taken) or "+".join(seen) or kind.left_to
+        reason = AGAIN.format(name=kind.left_to)  # the time that was taken is of both
+        forward.add(dataclasses.replace(record, active=ran, reason=reason, milliseconds=None))
 
     def _watch(self, kind: Kind, result, given: Given, forward: Forward, place) -> None:
         """Every call of a kernel that is not torch's own; of the others the first of each kind in a step, and the last block."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,7 +79,8 @@ class Forward:
     evidence.PROOFS, empty for what each kind of call needs. `text_len` and `image_len` are the token counts of the two
     kinds of context, where they are known. `captures` are told of every call once it is over; they must not raise.
     `calls` counts what was recorded, `last` is the newest. `sites` are the modules that it is in, each with the calls
-    when it began; `inside` is whether a call is under way; `taker` answers those that go past the hook, and with
+    when it began; `inside` is whether a call is under way, `within` how many attention functions it called itself and `gave`
+    what a call within it gave; `taker` answers those that go past the hook, and with
     `strict` one that nobody can reach ends the run. `seek` tells the role of a call that neither a site nor lengths
     tell, empty if it cannot; `sought` is what it told.
     """
@@ -98,6 +100,8 @@ class Forward:
     inside: bool = False
     taker: Taker | None = None
     strict: str = ""
+    within: int = 0
+    gave: weakref.ref[torch.Tensor] | None = None
     seek: Callable[[], str] | None = None
     sought: dict[tuple[int, int], str] = field(default_factory=dict)
 
@@ -174,6 +178,13 @@ class Forward:
         finally:
             for capture in self.captures:
                 capture(Seen(place, inputs, self, self.last, error))
+
+    def passed_on(self, result: object) -> bool:
+        """Whether this is what the call within gave."""
+        gave = self.gave() if self.gave else None
+        if gave is None or not isinstance(result, torch.Tensor):
+            return False
+        return gave is result or gave.data_ptr() == result.data_ptr()
 
     def add(self, record: Record) -> None:
         self.calls += 1

@@ -41,7 +41,10 @@ class StandIn:
         if not self.foreign and key in (kwargs.get(keyword) or ()):
             return self.function(*args, **kwargs)
         forward = current()
-        if forward is None or forward.inside:
+        if forward is None:
+            return self.function(*args, **kwargs)
+        if forward.inside:
+            forward.within += 1
             return self.function(*args, **kwargs)
         return self.handler(forward, self.function, args, kwargs, self.foreign)
 

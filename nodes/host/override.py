@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import torch
@@ -132,13 +133,31 @@ class Override:
         if torch.compiler.is_compiling():
             return self._in_graph(func, q, k, v, heads, rest)
         options = kwargs.get("transformer_options") or {}
-        forward = options.get(KEY) or Forward(recorders=[self._recorder])
+        forward = options.get(KEY)
+        if forward is None:
+            if KEY in options:  # the forward of another model, which no node of ours is wired to
+                return self._passed_on(func, q, k, v, heads, rest)
+            forward = Forward(recorders=[self._recorder])
         call = self._call(func, q, k, v, heads, rest, forward)
         block = forward.sites[-1][0].block if forward.sites else None
         block = options.get("block_index") if block is None else block
         role = forward.role(*call.lengths, block)
         place = Place(role, block, call.protected, self._kept(func), self.previous is not None)
-        return call.laid_out(self.dispatcher.run(call, place, forward))
+        if not forward.inside:
+            return call.laid_out(self.dispatcher.run(call, place, forward))
+        return self._within(call, place, forward)
+
+    def _within(self, call: HostCall, place: Place, forward: Forward) -> torch.Tensor:
+        """A call within another that was left alone, which is told what this one gave."""
+        before = forward.within
+        result = call.laid_out(self.dispatcher.run(call, place, forward))
+        forward.within, forward.gave = before, weakref.ref(result)
+        return result
+
+    def _passed_on(self, func, q, k, v, heads, rest: dict):
+        if self.previous is not None:
+            return self.previous(func, q, k, v, heads, **rest)
+        return func(q, k, v, heads, **rest)
 
     def _call(self, func, q, k, v, heads, rest: dict, forward: Forward) -> HostCall:
         if self.previous is not None:
@@ -156,9 +175,7 @@ class Override:
         """What the compiler traces: one operator, or what it would trace without this pack."""
         policy = self.dispatcher.policy
         if not self.dispatcher.chooses or unchoosable(q.device.type, policy):
-            if self.previous is not None:
-                return self.previous(func, q, k, v, heads, **rest)
-            return func(q, k, v, heads, **rest)
+            return self._passed_on(func, q, k, v, heads, rest)
         options = rest.get("transformer_options") or {}
         block = options.get("block_index") if self.numbers else None
         call = HostCall(func, (), {}, q, k, v, heads, rest)

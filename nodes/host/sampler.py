@@ -34,6 +34,10 @@ class Sampler:
         self._names: dict[object, list[str]] = {}
         self._placed: dict[int, str] = {}  # what stands where in the host's list of a batch
 
+    @property
+    def steps(self) -> int:
+        return max(len(self._sigmas) - 1, 0)
+
     def over(self) -> None:
         """Let go of the guider, which holds the model."""
         self._guider = None
@@ -55,7 +59,7 @@ class Sampler:
 
     def step(self, sigma: float) -> int | None:
         """Of the forward that begins now: by the sampler's loop; where that is not seen, by callback and noise level."""
-        steps = len(self._sigmas) - 1
+        steps = self.steps
         found = _in_loop(self._frame(), steps)
         if found is None:
             found = self._by_level(sigma)

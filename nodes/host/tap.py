@@ -30,6 +30,7 @@ from .capture import Capture
 from .compiled import Graphs
 from .expected.outlook import Wired, at_start, before
 from .expected.taking import Taking, taker_of
+from .others import Others
 from .override import KEY, SLOT, Override, ahead
 from .past import names
 from .report.display import Display
@@ -79,6 +80,8 @@ class Tap:
         self._watch = Override(self.recorder, None, Dispatcher(Policy("host"), watches=True))
         self._graphs = Graphs()
         self._sampler = Sampler()
+        self._others = Others()
+        self._visits = False
         self._places: Places | None = None
         self._sought: dict[tuple[int, int], str] = {}
         self._facts = Facts(node, {})
@@ -123,15 +126,35 @@ class Tap:
         return self.dispatcher.policy.backend if self.dispatcher and self.dispatcher.chooses else ""
 
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
+        guider = executor.class_obj
+        own = Sampler(guider, sigmas.tolist())
+        args, kwargs = own.heard(args, kwargs)
+        with self._during(guider.model_patcher, own, tuple(noise.shape)):
+            return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+
+    @contextmanager
+    def visited(
+        self, model: ModelPatcher, sampler: Sampler, shape: tuple[int, ...]
+    ) -> Iterator[None]:
+        """A run under the guider of another model, whose nodes end the job."""
+        self._visits = True
+        try:
+            with self._during(model, sampler, shape):
+                yield
+        finally:
+            self._visits = False
+
+    @contextmanager
+    def _during(
+        self, model: ModelPatcher, sampler: Sampler, shape: tuple[int, ...]
+    ) -> Iterator[None]:
         """Bracket one sampler run; what was recorded stays when it is interrupted or fails."""
-        self._begin(executor.class_obj, sigmas.tolist(), tuple(noise.shape))
-        args, kwargs = self._sampler.heard(args, kwargs)
+        self._begin(model, sampler, shape)
         state = "failed"
         try:
-            with followed(self._sites()):
-                result = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+            with followed(self._sites()), self._others.met():
+                yield
             state = "finished"
-            return result
         except comfy.model_management.InterruptProcessingException:
             state = "interrupted"
             raise
@@ -143,9 +166,9 @@ class Tap:
             self._model = self._places = None
             self._sampler.over()
 
-    def _begin(self, guider, sigmas: list[float], shape: tuple[int, ...]) -> None:
-        model: ModelPatcher = guider.model_patcher
-        self._sampler, self._model = Sampler(guider, sigmas), model
+    def _begin(self, model: ModelPatcher, sampler: Sampler, shape: tuple[int, ...]) -> None:
+        self._sampler, self._model = sampler, model
+        self._others = Others(model, sampler, shape)
         self._places, self._sought = Places(model), {}
         self._watch.previous = None
         outlook = at_start(model, shape, self._taking.look(model))
@@ -153,7 +176,7 @@ class Tap:
         self._graphs.begin(model)
         if self.override:
             self.override.numbers = not self._graphs.by_block
-        self._start(max(len(sigmas) - 1, 0), [part.load_device for part in parts_of(model)])
+        self._start(sampler.steps, [part.load_device for part in parts_of(model)])
 
     def _start(self, steps: int, devices: list[torch.device]) -> None:
         context = get_executing_context()
@@ -169,7 +192,7 @@ class Tap:
             self._capture.listener = self.display.show
         self.remains.begin()
         self.display.show()
-        self._counted = start_peaks(devices)
+        self._counted = [] if self._visits else start_peaks(devices)  # the first model counts them
 
     def _stop(self, state: str) -> None:
         run = self.recorder.runs[-1]
@@ -204,6 +227,9 @@ class Tap:
     ):
         """Give the calls of one forward their step and conditioning; see to it that none goes unseen."""
         options = {} if options is None else options
+        if other := self._others.running(self, executor.class_obj):
+            given = (x, t, c_concat, c_crossattn, control)
+            return self._others.forward(other, executor, options, *given, **kwargs)
         first = KEY not in options
         forward = options.setdefault(KEY, Forward()) if first else options[KEY]
         slot = options.get(SLOT)
@@ -271,7 +297,7 @@ class Tap:
         self.display.show()
         try:
             log.info("node %s: %s", self.node, self.text())
-            if state != "finished" and not self._upstream:
+            if state != "finished" and not self._upstream and not self._visits:
                 job = self.recorder.job
                 for tap in [tap for tap in self._living if tap.recorder.job == job]:
                     snapshot = tap.recorder.snapshot()
@@ -310,6 +336,7 @@ class Tap:
         found = [note for dispatcher in self._dispatchers for note in dispatcher.notes]
         notes = [*self._earlier, *self._strangers, *found]
         notes += [GUESSED] if self._sampler.guessed else []
+        notes += self._others.notes()
         if self.override and self.override.replaced:
             notes.append(f"replaced the override {self.override.replaced}")
         if self._ahead:
@@ -324,8 +351,15 @@ class Tap:
     def all_notes(self) -> list[str]:
         """Those of the nodes upstream too, for a report: what one of them found out is about the same calls."""
         job = self.recorder.job
-        known = [tap for tap in self._upstream if tap.recorder.job == job and not tap._ahead]
-        return list(dict.fromkeys(note for tap in (*known, self) for note in tap.notes()))
+        upstream = [tap for tap in self._upstream if tap.recorder.job == job]
+        notes = [
+            note
+            for tap in (*upstream, self)
+            for note in (
+                tap._watch.dispatcher.notes if tap._ahead and tap is not self else tap.notes()
+            )
+        ]
+        return list(dict.fromkeys(notes))
 
     def _through(self):
         """Another pack's override that takes the calls which this node leaves alone."""

@@ -214,9 +214,16 @@ class _Loop:
         """Shown to nobody here."""
 
 
+_hearing: list[Callable[[int | None], None]] = []
+
+
 @contextmanager
 def _stepped(at: Callable[[int | None], None]) -> Iterator[None]:
-    """Every sampler's loop over its steps tells where it is."""
+    """Every sampler's loop over its steps tells where it is, to all who count at the time."""
+
+    def tell(step: int | None) -> None:
+        for each in _hearing:
+            each(step)
 
     loops = [
         module
@@ -224,10 +231,12 @@ def _stepped(at: Callable[[int | None], None]) -> Iterator[None]:
         if "trange" in getattr(module, "__dict__", {}) and "tqdm" not in module.__name__
     ]
     plain = [(module, module.trange) for module in loops]
+    _hearing.append(at)
     for module in loops:
-        module.trange = lambda count, *rest, **named: _Loop(count, at)
+        module.trange = lambda count, *rest, **named: _Loop(count, tell)
     try:
         yield
     finally:
+        _hearing.remove(at)
         for module, before in plain:
             module.trange = before

@@ -105,41 +105,44 @@ def test_guiders_conditionings_by_name(load, workbench, run, name):
     assert not report.payload["notes"] and "!" not in report.text
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the host hands the first model's options, with what is wired to it, to the second",
-    raises=AssertionError,
-)
-def test_two_models_under_one_guider(load, workbench):
+@pytest.fixture
+def two_models(load):
+    """Samples under DualModelGuider; gives what was counted of either model, and the latent."""
     nodes = pytest.importorskip("comfy_extras.nodes_custom_sampler")
     if not hasattr(nodes, "Guider_DualModel"):
         pytest.skip("this ComfyUI has no DualModelGuider")
-    import comfy.sample
-    import comfy.samplers
     from comfy_execution.utils import CurrentNodeContext
     from wanattn.tests.host.counting import Counting
 
-    main, other = (workbench.backend(load("t2v", seed), "math", at=str(seed)) for seed in (1, 2))
-    text = texts(main)
-    made = nodes.DualModelGuider.execute(
-        model=main,
-        positive=text["positive"],
-        cfg=3.0,
-        model_negative=other,
-        negative=text["negative"],
-    )
-    latent = empty_latent(main)
-    sigmas = comfy.samplers.calculate_sigmas(main.get_model_object("model_sampling"), "simple", 2)
-    known = {name: cond[0][0] for name, cond in text.items()}
-    with (
-        Counting(main, known) as first,
-        Counting(other, known) as second,
-        CurrentNodeContext("prompt", "sampler", 0),
-        torch.inference_mode(),
-    ):
+    def two_models(main, other):
+        import comfy.sample
+        import comfy.samplers
+
+        text = texts(main)
+        given = {"positive": text["positive"], "negative": text["negative"]}
+        made = nodes.DualModelGuider.execute(model=main, cfg=3.0, model_negative=other, **given)
+        latent = empty_latent(main)
+        sampling = main.get_model_object("model_sampling")
+        sigmas = comfy.samplers.calculate_sigmas(sampling, "simple", 2)
         noise = comfy.sample.prepare_noise(latent, 3)
-        sampler = comfy.samplers.sampler_object("euler")
-        made.result[0].sample(noise, latent, sampler, sigmas, disable_pbar=True, seed=3)
+        run = (noise, latent, comfy.samplers.sampler_object("euler"), sigmas)
+        known = {name: cond[0][0] for name, cond in text.items()}
+        with (
+            Counting(main, known) as first,
+            Counting(other, known) as second,
+            CurrentNodeContext("prompt", "sampler", 0),
+            torch.inference_mode(),
+        ):
+            latent = made.result[0].sample(*run, disable_pbar=True, seed=3)
+        return first, second, latent
+
+    return two_models
+
+
+def test_two_models_under_one_guider(load, workbench, two_models):
+    main, other = (workbench.backend(load("t2v", seed), "math", at=str(seed)) for seed in (1, 2))
+
+    first, second, _ = two_models(main, other)
 
     assert (set(true_conds_of(first)), set(true_conds_of(second))) == (
         {("positive",)},
@@ -149,3 +152,47 @@ def test_two_models_under_one_guider(load, workbench):
         report = workbench.report(patched)
         assert conds_of(report) == true_conds_of(counting)
         assert_told(report, counting)
+    assert "2 forwards of this run were another model's" in workbench.report(main).text
+
+
+def test_each_of_two_models_has_its_own_backend(load, workbench, two_models):
+    main = workbench.diagnostics(workbench.backend(load("t2v", 1), "math"))
+    other = workbench.diagnostics(workbench.backend(load("t2v", 2), "split", at="11"), at="21")
+
+    first, _, _ = two_models(main, other)
+
+    assert set(first.counts("kernel")) == {("math",)}
+    for patched, backend in ((main, "math"), (other, "split")):
+        report = workbench.report(patched)
+        assert report.payload["totals"] == {backend: len(first.calls)}
+
+
+@pytest.mark.parametrize("backend", ["math", "host"])
+def test_second_model_without_nodes_is_left_alone_and_said(load, workbench, two_models, backend):
+    plain = load("t2v", 1)
+    *_, alone = two_models(plain, load("t2v", 2))
+    main = workbench.diagnostics(workbench.backend(plain, backend))
+
+    first, second, latent = two_models(main, load("t2v", 2))
+
+    assert set(second.counts("kernel")) == {("flash",)}
+    report = workbench.report(main)
+    assert_told(report, first)
+    assert "(WanModel): this node neither tells nor changes them" in report.text
+    assert backend != "host" or torch.equal(latent, alone)
+
+
+def test_second_model_keeps_the_first_ones_other_override(load, workbench, two_models):
+    def halved(func, *args, **named):
+        asked.append(func)
+        return func(*args, **named) * 0.5
+
+    asked: list = []
+    model = load("t2v", 1).clone()
+    model.model_options["transformer_options"]["optimized_attention_override"] = halved
+    *_, alone = two_models(model, load("t2v", 2))
+    calls = len(asked)
+
+    *_, latent = two_models(workbench.diagnostics(model), load("t2v", 2))
+
+    assert torch.equal(latent, alone) and len(asked) == 2 * calls

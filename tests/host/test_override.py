@@ -1,5 +1,7 @@
 """Another pack in the attention override slot."""
 
+from collections import Counter
+
 import pytest
 import torch
 from wanattn.tests.host.sampling import CALLS, sample
@@ -88,6 +90,67 @@ def test_a_call_passed_on_to_another_of_our_nodes_keeps_its_role(load, workbench
 
     report = workbench.report(patched)
     assert report.counts("role", "active") == {("self", "math"): 4, ("text", "math"): 4}
+
+
+def asked_twice(model, mix):
+    """Another pack that asks ours, then the host's function, and gives the model what `mix` makes of both."""
+    model = model.clone()
+    options = model.model_options["transformer_options"]
+    previous = options["optimized_attention_override"]
+
+    def asked_twice_attention(func, *args, **kwargs):
+        return mix(previous(func, *args, **kwargs), func, *args, **kwargs)
+
+    options["optimized_attention_override"] = asked_twice_attention
+    return model
+
+
+def host_instead(ours, func, *args, **kwargs):
+    return func(*args, **kwargs)
+
+
+def host_added(ours, func, *args, **kwargs):
+    return ours + func(*args, **kwargs)
+
+
+@pytest.mark.parametrize("backend", ["math", "host"])
+@pytest.mark.parametrize("mix", [host_instead, host_added])
+@pytest.mark.parametrize("watched", [False, True])
+def test_an_override_that_asks_ours_and_then_the_hosts(load, workbench, mix, backend, watched):
+    from wanattn.tests.host.account import assert_told
+    from wanattn.tests.host.counting import Counting
+
+    patched = asked_twice(workbench.backend(load("t2v"), backend), mix)
+    patched = workbench.diagnostics(patched) if watched else patched
+    with Counting(patched) as counting:
+        sample(patched)
+
+    report = workbench.report(patched)
+    kernel = "math" if backend == "math" else "flash"
+    assert counting.counts("kernel") == Counter([("flash",)] * CALLS + [(kernel,)] * CALLS)
+    facts = (
+        "role",
+        "block",
+        "step",
+        "kernel",
+    )  # of what is nested the profiler sees the outer call
+    assert_told(report, counting, *facts[: 4 if backend == "math" else 3])
+    assert set(report.payload["totals"]) <= {kernel, "flash", "pytorch"}
+    reasons = Counter("ran this beside" in line["reason"] for line in report.lines)
+    assert reasons == {True: CALLS, False: CALLS}
+    assert "gives the model something else than it gave" in report.text
+
+
+def test_an_override_that_changes_what_ours_gave_is_said_and_not_counted_twice(load, workbench):
+    def halved(ours, func, *args, **kwargs):
+        return ours * 0.5
+
+    patched = asked_twice(workbench.backend(load("t2v"), "math"), halved)
+    sample(patched)
+
+    report = workbench.report(patched)
+    assert report.payload["totals"] == {"math": CALLS}
+    assert "gives the model something else than it gave" in report.text
 
 
 @pytest.mark.parametrize(
