@@ -222,7 +222,9 @@ def test_the_keyboard_walks_the_grid_and_moves_no_node(open_page):
     before = page.evaluate(places)
     page.get_by_role("group", name="Attention Diagnostics").first.focus()
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.closest('.wanattn .steps, .wanattn .choice') !== null")
+    assert page.evaluate(
+        "document.activeElement.closest('.wanattn .steps, .wanattn .choice') !== null"
+    )
     page.locator("svg.cells").first.focus()
     for key in ("ArrowRight", "ArrowDown", "End"):
         page.keyboard.press(key)
