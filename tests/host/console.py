@@ -11,6 +11,9 @@ KNOWN = [
     r"status of 404 .*/api/userdata/(user\.css|comfy\.templates\.json)",
     r"status of 404 .*/workflow_templates/wanattn/\S*_(wrapper|raylight)_attention\.jpg",
     r"status of 400 .*/api/prompt$",  # a prompt that a test made to be refused
+    r"^PromptExecutionError: Prompt execution failed",
+    r"status of 404 .*/favicon\.ico$",
+    r"^Attempted to cleanup event listeners for graph that was never set up",
     r"^ComfyApp graph accessed before initialization",
     r"(Connecting to|Fetch API cannot load) '?https://(huggingface\.co|api\.comfy\.org)/.*Content Security Policy",  # sizes of files that are missing
     r"^Error fetching file size: TypeError: Failed to fetch",
