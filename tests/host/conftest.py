@@ -157,11 +157,11 @@ def browser():
 
 @pytest.fixture
 def open_page(server, browser):
-    """Opens the host's page; the test fails if its console or a script reports an error that is not known of the host."""
-    from wanattn.tests.host.console import watch
+    """Opens the host's page; the test fails if our scripts report an error there."""
+    from wanattn.tests.host.console import ours, watch
     from wanattn.tests.host.panel_page import DESIGNS, new_page, settle
 
-    pages, problems = [], []
+    pages = []
 
     def open_page(design="classic", palette="dark"):
         settings = {
@@ -173,8 +173,8 @@ def open_page(server, browser):
         server.post("/api/settings", settings)
         page = new_page(browser)
         pages.append(page)
-        watch(page, problems)
-        page.on("popup", lambda opened: watch(opened, problems))
+        page.problems = []
+        watch(page, page.problems)
         page.goto(f"http://{server.address}/", wait_until="domcontentloaded")
         settle(page)
         return page
@@ -182,4 +182,4 @@ def open_page(server, browser):
     yield open_page
     for page in pages:
         page.close()
-    assert problems == []
+    assert ours([problem for page in pages for problem in page.problems]) == []

@@ -124,8 +124,12 @@ def text(page, node, selector=".headline"):
 
 
 def wait_for(page, node, selector, pattern, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
+    """Waits as long as what stands there goes on changing, as a run does that a loaded machine draws out."""
+    deadline, before = time.monotonic() + seconds, None
+    end = time.monotonic() + 5 * seconds
     while not re.search(pattern, found := text(page, node, selector)):
+        if found != before:
+            deadline, before = min(time.monotonic() + seconds, end), found
         assert time.monotonic() < deadline, f"node {node}: {found!r}, expected {pattern!r}"
         page.wait_for_timeout(50)
 

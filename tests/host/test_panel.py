@@ -218,11 +218,15 @@ def test_the_keyboard_walks_the_grid_and_moves_no_node(open_page):
     page.evaluate(LOAD, list(pair()))
     page.evaluate(SEND, [fixture("expert", node="3")])
     wait_for(page, "3", ".headline", "cuDNN")
-    places = "JSON.stringify(window.app.graph.nodes.map(node => Array.from(node.pos)))"
+    places = (
+        "Object.fromEntries(window.app.graph.nodes.map(node => [node.id, Array.from(node.pos)]))"
+    )
     before = page.evaluate(places)
     page.get_by_role("group", name="Attention Diagnostics").first.focus()
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.closest('.wanattn .steps, .wanattn .choice') !== null")
+    assert page.evaluate(
+        "document.activeElement.closest('.wanattn .steps, .wanattn .choice') !== null"
+    )
     page.locator("svg.cells").first.focus()
     for key in ("ArrowRight", "ArrowDown", "End"):
         page.keyboard.press(key)

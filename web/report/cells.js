@@ -5,7 +5,7 @@
 /** @typedef {{text: string, kind: "place" | "active" | "alarm" | "dim"}} Fact */
 
 import { shortened } from "./dom.js";
-import { backendName, count, figure, kind, label, placeText, plain, shape } from "./format.js";
+import { backendName, count, figure, kind, label, many, placeText, plain, shape } from "./format.js";
 import { isFallback } from "./payload.js";
 
 export const LEVELS = 7;
@@ -145,6 +145,6 @@ export function gridLabel(grid, rows) {
   let own = null;
   for (const row of rows) if (row.role === grid.role && (!own || row.calls > own.calls)) own = row;
   if (!own) return "";
-  const size = own.kv_len === own.q_len ? `${count(own.q_len)} tokens` : `${count(own.kv_len)} keys`;
-  return `${count(own.heads)} heads × ${count(own.head_dim)}, ${size}`;
+  const size = own.kv_len === own.q_len ? many(own.q_len, "token") : many(own.kv_len, "key");
+  return `${many(own.heads, "head")} × ${count(own.head_dim)}, ${size}`;
 }

@@ -2,7 +2,7 @@
 /** @typedef {import("./payload.js").Forecast} Forecast */
 
 import { element, setText } from "./dom.js";
-import { backendName, count, figure, label, plain } from "./format.js";
+import { backendName, figure, label, many, plain } from "./format.js";
 import { word } from "./words.js";
 
 const MOST_KINDS = 100;
@@ -42,8 +42,8 @@ export function createForecast() {
 /** @param {Forecast} kind */
 function line(kind) {
   const made = element("tr");
-  const keys = kind.kv_len === kind.q_len ? "" : `, ${count(kind.kv_len)} keys`;
-  const size = `${count(kind.heads)} heads × ${count(kind.q_len)} tokens${keys}`;
+  const keys = kind.kv_len === kind.q_len ? "" : `, ${many(kind.kv_len, "key")}`;
+  const size = `${many(kind.heads, "head")} × ${many(kind.q_len, "token")}${keys}`;
   const will = [kind.active ? backendName(kind.active) : word("known once it runs"), kind.reason ? plain(kind.reason) : ""].filter(Boolean).join(": ");
   const gib = kind.math_gib == null ? "–" : `${figure(kind.math_gib)} GiB`;
   for (const text of [label(kind.role), size, will, gib]) {

@@ -68,8 +68,8 @@ export function plural(amount, noun) {
   return `${count(amount)} ${noun}${amount === 1 ? "" : "s"}`;
 }
 
-/** An amount in the user's language; only English tells one from many. @param {number} amount @param {"step" | "call"} noun */
-function many(amount, noun) {
+/** An amount in the user's language; only English tells one from many. @param {number} amount @param {"step" | "call" | "frame" | "token" | "key" | "head"} noun */
+export function many(amount, noun) {
   return amount === 1 ? plural(amount, noun) : word(`{0} ${noun}s`, count(amount));
 }
 
@@ -109,7 +109,7 @@ const STATES = new Map([
   ["interrupted", ["■", "interrupted"]],
   ["failed", ["✕", "failed"]],
   ["idle", ["○", "no run yet"]],
-  ["bypassed", ["⦸", "bypassed"]],
+  ["bypassed", ["⊘", "bypassed"]],
   ["unreadable", ["✕", "cannot be shown"]],
   ["reloaded", ["◌", "was running when the page was reloaded"]],
 ]);
@@ -188,10 +188,18 @@ export function environmentLine(payload) {
   return known.map(([name, label]) => `${label}${plain(facts[name])}${name === "memory_gib" ? " GiB" : ""}`).join(" · ");
 }
 
+// What the server always says in the same words.
+const PHRASES = ["high noise", "low noise", "ComfyUI's default", "timed beside it at the first call of each kind"];
+
+/** @param {unknown} value */
+function phrase(value) {
+  return PHRASES.includes(String(value)) ? word(String(value)) : plain(value);
+}
+
 /** Which model made which video when, as far as it is known. @param {Payload} payload */
 export function about({ model, video, date }) {
-  const size = video ? `${count(video.width)}×${count(video.height)}, ${plural(video.frames, "frame")}` : "";
-  return [plain(model.file), plain(model.expert), size, plain(date)].filter(Boolean).join(" · ");
+  const size = video ? `${count(video.width)}×${count(video.height)}, ${many(video.frames, "frame")}` : "";
+  return [plain(model.file), phrase(model.expert), size, plain(date)].filter(Boolean).join(" · ");
 }
 
 /** @param {Run | null} run */
@@ -232,7 +240,7 @@ export function gainSentence({ gain }) {
   const times = (/** @type {string} */ what, /** @type {number | null | undefined} */ factor) =>
     factor ? word(what, factor < 10 ? factor.toFixed(2) : figure(factor)) : "";
   const said = gain ? [times("attention {0}x", gain.attention), times("whole run {0}x", gain.run)].filter(Boolean).join(", ") : "";
-  return gain && said ? `${word("{0} as fast as {1}", said, plain(gain.against))}${gain.how ? `, ${plain(gain.how)}` : ""}` : "";
+  return gain && said ? `${word("{0} as fast as {1}", said, phrase(gain.against))}${gain.how ? `, ${phrase(gain.how)}` : ""}` : "";
 }
 
 /** @param {number[]} seconds of each step @param {string} last what to say of the last step where it is not done, such as "step {0} under way"
