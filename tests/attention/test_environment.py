@@ -94,3 +94,13 @@ def test_a_driver_that_does_not_say_its_version_has_none(tmp_path, monkeypatch, 
     monkeypatch.setattr(environment.torch.version, "cuda", None)
 
     assert environment._driver() == driver
+
+
+def test_a_device_that_cannot_be_used_is_told_with_torch_s_first_sentence(monkeypatch):
+    def zeros(*arguments, **options):
+        raise RuntimeError("no such device\nand a page more")
+
+    monkeypatch.setattr(environment.torch, "zeros", zeros)
+
+    with pytest.raises(ValueError, match=r"^device 'xpu' cannot be used: no such device$"):
+        environment.require("xpu")

@@ -28,3 +28,9 @@ def test_a_video_is_at_first_what_wan_makes_at_480p_and_its_latent_an_eighth_of_
     assert Video().size == "832x480"
     assert Video().latent == (21, 60, 104)
     assert Video(1280, 720, 5).latent == (2, 90, 160)
+
+
+@pytest.mark.parametrize("frames", [0, -3, 4, 80, 82])
+def test_frames_that_wan_cannot_make_are_refused(frames):
+    with pytest.raises(ValueError, match=f"^frames {frames}, needs 4n"):
+        Video(832, 480, frames)

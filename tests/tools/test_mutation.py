@@ -56,6 +56,17 @@ def test_a_fault_meets_the_tests_that_run_its_statement(reached, line, tests):
     assert reached.tests(FILE, CODE, line) == tests
 
 
+def test_a_fault_at_import_meets_the_tests_of_its_room_too():
+    """A table of what a module holds runs no line of it."""
+    table = "tests/attention/backends/test_table.py::test_all"
+    file = "attention/backends/kernels/choice.py"
+    told = [note("", 0.0, 1, 4, 6, file=file), note(table, 1.0), note("slow", 9.0, 9, file=file)]
+
+    assert Reached.of(told).tests(file, CODE, 1) == [table, "slow"]
+    assert Reached.of(told).tests(file, CODE, 12) == [table, "slow"]  # that no test is known to run
+    assert Reached.of(told).tests(file, CODE, 9) == ["slow"]
+
+
 def test_no_test_meets_a_file_that_none_runs(reached):
     assert reached.tests("attention/unused.py", CODE, 12) == []
 

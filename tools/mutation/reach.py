@@ -42,6 +42,7 @@ class Reach:
     @contextmanager
     def noting(self, test: str) -> Iterator[None]:
         before, self._test = sys.gettrace(), test
+        self.lines[test] = self.lines[test]  # also of a test that runs none of them
         sys.settrace(self._entered)  # once more: what ran in the test before may have taken it away
         try:
             yield
@@ -86,12 +87,18 @@ class Reached:
         return cls(lines, {one["test"]: one["seconds"] for one in told})
 
     def tests(self, file: str, code: str, line: int) -> list[str]:
-        """All that run the statement; for one that runs at import, all that run anything of the file."""
+        """All that run the statement; for one that runs at import, all of its room and all that run anything of the file."""
         wanted = {(file, number) for number in _statement(code, line)}
         found = self._that(wanted)
         if not found or wanted & self.lines.get(IMPORT, frozenset()):
             found |= self._that({(file, number) for number in range(1, code.count("\n") + 2)})
+            found |= self._room(Path("tests", file).parent)
         return sorted(found, key=lambda test: (self.seconds[test], test))
+
+    def _room(self, folder: Path) -> set[str]:
+        """What a module holds may be read without running a line of it."""
+        found = {test for test in self.lines if test.startswith(f"{folder.as_posix()}/")}
+        return found or (self._room(folder.parent) if folder.name else set())
 
     def _that(self, wanted: set[tuple[str, int]]) -> set[str]:
         return {test for test, lines in self.lines.items() if test != IMPORT and wanted & lines}
