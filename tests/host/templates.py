@@ -20,7 +20,7 @@ KINDS = (
     (r"wan2\.2_fun_control", "fun_control_2.2"),
     (r"wan2\.2_fun_inpaint|2\.2_i2v", "i2v"),
     ("fun_control", "fun_control"),
-    ("i2v|flf2v|fun_inp|wanmove", "i2v_tokens"),
+    ("i2v|flf2v|fun_inp|wanmove|chrono_edit", "i2v_tokens"),
     ("t2v|bernini", "t2v"),
 )
 STAND_INS = {
