@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 
-# Of the host and its page, each as it was met; one is ours: two templates need other packs to be drawn and have no picture.
+# Of the host and its page, each as it was met.
 KNOWN = [
     r"status of 404 .*/user\.css$",  # a new user has none of these
     r"status of 404 .*/api/userdata\?dir=(workflows|subgraphs)&",
     r"status of 404 .*/api/userdata/(user\.css|comfy\.templates\.json)",
-    r"status of 404 .*/workflow_templates/wanattn/\S*_(wrapper|raylight)_attention\.jpg",
     r"status of 400 .*/api/prompt$",  # a prompt that a test made to be refused
     r"^PromptExecutionError: Prompt execution failed",
     r"status of 404 .*/favicon\.ico$",
