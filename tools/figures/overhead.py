@@ -6,7 +6,7 @@
 Tiny tensors, so that the host is the bottleneck; the median of many rounds in which all ways take turns. The model is the
 host's own, with a forward that makes nothing but attention calls, as many as one of 40 blocks does, and is patched and
 watched by the functions behind the nodes. With --forward it is a whole forward of a tiny model, every matrix product in it,
-and the time of watching is told in per cent of the time without.
+and the time of watching is told in per cent of the time without, beside that of the same model once more.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ import torch.nn.functional as F
 from pack import load_host
 
 CALLS, ROUNDS, WARM_UP, HEADS = 80, 201, 20, 2
-RUNS, STEPS = 20, 7  # of --forward
+RUNS, STEPS = 30, 7  # of --forward
 SHAPE = (1, 16, HEADS * 128)  # B N (H D)
 PLAIN, UNPATCHED = "plain F.scaled_dot_product_attention", "unpatched model"
 PATCHED, WATCHED = "patched and recorded", "watched only"
+AGAIN = "unpatched model again"  # how far the same is from itself
 
 
 def main() -> None:
@@ -82,17 +83,17 @@ def whole(device: str) -> None:
     from wanattn.nodes.host.patch import watch
 
     model = tiny_model(torch.device(device))
-    ways = {UNPATCHED: model.clone(), WATCHED: watch(model, proof="off")}
+    ways = {UNPATCHED: model.clone(), WATCHED: watch(model, proof="off"), AGAIN: model.clone()}
     found: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(1 + RUNS):
         for name in list(ways)[:: 1 if number % 2 else -1]:
             found[name] += forwards(ways[name])[1:] if number else []
     for part, name in enumerate(("first quartile", "median")):
-        plain, watched = (statistics.quantiles(found[way], n=4)[part] for way in ways)
-        print(f"{name}: {UNPATCHED} {plain:.3f} ms a forward, {WATCHED} {watched:.3f} ms")
-        print(
-            f"  cost of watching: {1e3 * (watched - plain):.0f} us, {100 * (watched / plain - 1):.2f} %"
-        )
+        plain, *others = (statistics.quantiles(found[way], n=4)[part] for way in ways)
+        print(f"{name}: {UNPATCHED} {plain:.3f} ms a forward")
+        for way, other in zip((WATCHED, AGAIN), others, strict=True):
+            beyond = other - plain
+            print(f"  {way}: {1e3 * beyond:+.0f} us, {100 * beyond / plain:+.2f} %")
     print(f"torch {torch.__version__}, {device}, {len(found[WATCHED])} forwards each")
 
 
