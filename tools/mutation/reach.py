@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import threading
 from collections import defaultdict
@@ -64,12 +65,12 @@ class Reach:
 
     def _entered(self, frame, event, argument):
         path = frame.f_code.co_filename
-        if not path.startswith(tuple(f"{self.copy}/{folder}/" for folder in self.folders)):
+        if not path.startswith(tuple(f"{self.copy / folder}{os.sep}" for folder in self.folders)):
             return None
         return self._line(frame, event, argument)
 
     def _line(self, frame, event, argument):
-        file = frame.f_code.co_filename[len(str(self.copy)) + 1 :]
+        file = frame.f_code.co_filename[len(str(self.copy)) + 1 :].replace(os.sep, "/")
         self.lines[self._test].add((file, frame.f_lineno))
         return self._line
 
