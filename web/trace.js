@@ -33,7 +33,9 @@ export function samplersOf(graphs, id) {
  * @param {Graph} graph @param {Link} link */
 function start(graphs, graph, link) {
   let first = link;
-  for (let at = /** @type {Link | null} */ (link); at; ) {
+  const seen = new Set(); // the page lets a loop be wired
+  for (let at = /** @type {Link | null} */ (link); at && !seen.has(at.id); ) {
+    seen.add(at.id);
     const node = graph.node(at.from);
     const input = (node?.inputs ?? []).findIndex(({ type }) => type === ACTORS);
     at = node && input >= 0 ? graph.into(node, input) : null;
