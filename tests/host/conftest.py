@@ -127,7 +127,7 @@ def compile_model(comfy):
 def server(comfy, tmp_path_factory):
     """A running server with the pack, the tests' own nodes and the two experts of a tiny model."""
     from wanattn.tests.host import tiny
-    from wanattn.tests.host.server import Server, install_nodes
+    from wanattn.tests.host.server import Server, install_nodes, serving
 
     base = tmp_path_factory.mktemp("comfyui")
     install_nodes(base)
@@ -135,12 +135,8 @@ def server(comfy, tmp_path_factory):
     models.mkdir(parents=True)
     tiny.save_wan(models, "t2v", 1, "high_noise")
     tiny.save_wan(models, "t2v", 2, "low_noise")
-    server = Server(HOST, base)
-    try:
-        server.start()
+    with serving(Server(HOST, base)) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from .hosts import REPOSITORY
@@ -22,8 +24,9 @@ FAILURES = ("IMPORT FAILED", "Cannot import", "Error while calling comfy_entrypo
 class Server:
     start_seconds, run_seconds = START_SECONDS, RUN_SECONDS
 
-    def __init__(self, host: Path, base: Path):
+    def __init__(self, host: Path, base: Path, environment: Mapping[str, str] | None = None):
         self.host, self.base = host, base
+        self._environment = environment or {}
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.log_path = base / "server.log"
@@ -39,7 +42,7 @@ class Server:
                 cwd=self.base,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=quiet_environment(),
+                env=quiet_environment() | self._environment,
             )
         wait_until(
             self._answers, self.start_seconds, lambda: f"no answer, log: {self.log()[-2000:]}"
@@ -138,6 +141,15 @@ def install_nodes(base: Path) -> None:
     (folder / "wanattn").symlink_to(REPOSITORY, target_is_directory=True)
     for nodes in Path(__file__).with_name("pack").glob("*_nodes.py"):
         (folder / nodes.name).symlink_to(nodes)
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[Server]:
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def quiet_environment() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 
 import pytest
@@ -38,24 +39,17 @@ def load(pack, path):
 
 @pytest.fixture
 def nodes(workbench):
-    from wanattn.nodes.extension import WRAPPER
-
-    workbench.nodes |= {node.GET_SCHEMA().node_id: node for node in WRAPPER}
-    return workbench
+    return wrapper.with_nodes(workbench)
 
 
 @pytest.fixture
 def watched(nodes):
-    return lambda model, at="20": nodes.run("WanAttnWrapperDiagnostics", at, model=model)[0]
+    return functools.partial(wrapper.watched, nodes)
 
 
 @pytest.fixture
 def backed(nodes):
-    def backed(model, backend="math", at="10", **more):
-        given = {"model": model, "backend": backend, "on_refusal": "next best", **more}
-        return nodes.run("WanAttnWrapperBackend", at, **given)[0]
-
-    return backed
+    return functools.partial(wrapper.backed, nodes)
 
 
 def state(pack):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 
 import pytest
@@ -30,24 +31,17 @@ def path(pack, tmp_path_factory):
 
 @pytest.fixture
 def nodes(workbench):
-    from wanattn.nodes.extension import WRAPPER
-
-    workbench.nodes |= {node.GET_SCHEMA().node_id: node for node in WRAPPER}
-    return workbench
+    return wrapper.with_nodes(workbench)
 
 
 @pytest.fixture
 def watched(nodes):
-    return lambda model: nodes.run("WanAttnWrapperDiagnostics", "20", model=model)[0]
+    return functools.partial(wrapper.watched, nodes)
 
 
 @pytest.fixture
 def backed(nodes):
-    def backed(model, **more):
-        given = {"model": model, "backend": "math", "on_refusal": "next best", **more}
-        return nodes.run("WanAttnWrapperBackend", "10", **given)[0]
-
-    return backed
+    return functools.partial(wrapper.backed, nodes)
 
 
 def load(pack, path, mode="sdpa", **more):

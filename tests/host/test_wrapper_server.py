@@ -44,16 +44,11 @@ def prepared(base: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def server(comfy, tmp_path_factory):
     from wanattn.tests.host.conftest import HOST
-    from wanattn.tests.host.server import Server
+    from wanattn.tests.host.server import Server, serving
 
     base = tmp_path_factory.mktemp("comfyui")
-    server = Server(HOST, base)
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in prepared(base).items():
-            patched.setenv(name, value)
-        server.start()
-    yield server
-    server.stop()
+    with serving(Server(HOST, base, prepared(base))) as server:
+        yield server
 
 
 def runnable(prompt: dict) -> dict:

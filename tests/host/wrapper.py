@@ -124,6 +124,23 @@ def sample(pack: ModuleType, model, steps: int = STEPS, cfg: float = 2.0, prompt
         return nodes["WanVideoSampler"]().process(**given, **more)[0]["samples"]
 
 
+def with_nodes(workbench):
+    """The workbench, which has our nodes for the wrapper too then."""
+    from wanattn.nodes.extension import WRAPPER
+
+    workbench.nodes |= {node.GET_SCHEMA().node_id: node for node in WRAPPER}
+    return workbench
+
+
+def watched(nodes, model, at="20"):
+    return nodes.run("WanAttnWrapperDiagnostics", at, model=model)[0]
+
+
+def backed(nodes, model, backend="math", at="10", **more):
+    given = {"model": model, "backend": backend, "on_refusal": "next best", **more}
+    return nodes.run("WanAttnWrapperBackend", at, **given)[0]
+
+
 def texts() -> dict[str, list[torch.Tensor]]:
     generator = torch.Generator().manual_seed(7)
     positive, negative = (torch.randn(20, 4096, generator=generator) for _ in range(2))

@@ -153,21 +153,16 @@ def main() -> int:
 def serve(host: Path, names: list[str]) -> None:
     """Draws templates that run in the same server."""
     from playwright.sync_api import sync_playwright
-    from wanattn.tests.host.server import Server
+    from wanattn.tests.host.server import Server, serving
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         base = Path(folder)
-        server = Server(host, base)
         environment, runnable = prepared(names[0], base)
-        os.environ.update(environment)
-        server.start()
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        try:
+        with serving(Server(host, base, environment)) as server:
             server.post("/api/settings", SETTINGS)
             for name in names:
                 shoot(browser, server, name, runnable)
-        finally:
-            server.stop()
 
 
 def shoot(browser, server, name: str, runnable: Callable[[dict], dict]) -> None:
