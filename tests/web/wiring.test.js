@@ -178,12 +178,15 @@ test("models of WanVideoWrapper get its own nodes, the expert of high noise firs
   assert.deepEqual(wires(workflow), wires(wrapped()));
 });
 
-test("actors that go round in a loop, which the page lets be wired, hang nothing", () => {
+test("actors that go round in a loop, which the page lets be wired, end the search, and are as before when removed", () => {
   const workflow = ranked();
   workflow.links[1] = [2, 5, 1, 3, 0, "RAY_ACTORS"];
   workflow.nodes[1].outputs[0].links = [];
   workflow.nodes[4].outputs[1].links.push(2);
-  assert.equal(addAttention(workflow).wired, 1);
+  const before = wires(workflow);
+  addAttention(workflow);
+  removeAttention(workflow);
+  assert.deepEqual(wires(workflow), before);
 });
 
 test("Raylight's actors pass one backend before the first sampler, and one report after the last", () => {
