@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -48,32 +49,41 @@ GATES = {
     "efficient": (cuda.can_use_efficient_attention, cuda.mem_efficient_sdp_enabled),
     "cudnn": (cuda.can_use_cudnn_attention, cuda.cudnn_sdp_enabled),
 }
-aten = torch.ops.aten
+
+
+def _operator(name: str) -> Callable[..., tuple] | None:
+    """By torch's own binding, which is quicker than the operator's; None where this torch has none."""
+    name = f"_scaled_dot_product_{name}"
+    return getattr(torch, name, None) or getattr(torch.ops.aten, name, None)
+
+
+NAMES = (
+    "flash_attention",
+    "flash_attention_for_cpu",
+    "efficient_attention",
+    "cudnn_attention",
+    "attention_math",
+)
+OPERATORS = {name: found for name in NAMES if (found := _operator(name))}
 
 
 def _flash(q, k, v, mask=None, scale=None) -> torch.Tensor:
     if q.is_cpu:
         bias = _bias(mask, q)
-        return aten._scaled_dot_product_flash_attention_for_cpu.default(
-            q, k, v, attn_mask=bias, scale=scale
-        )[0]
+        return OPERATORS["flash_attention_for_cpu"](q, k, v, attn_mask=bias, scale=scale)[0]
     with process.LOCK:  # torch's swap of this kernel holds for every thread
-        return aten._scaled_dot_product_flash_attention.default(q, k, v, scale=scale)[0]
+        return OPERATORS["flash_attention"](q, k, v, scale=scale)[0]
 
 
 def _efficient(q, k, v, mask=None, scale=None) -> torch.Tensor:
     bias = _bias(mask, q)
     bias = None if bias is None else bias.expand(*q.shape[:3], k.shape[2])
-    return aten._scaled_dot_product_efficient_attention.default(
-        q, k, v, bias, _trained(q, k, v), scale=scale
-    )[0]
+    return OPERATORS["efficient_attention"](q, k, v, bias, _trained(q, k, v), scale=scale)[0]
 
 
 def _cudnn(q, k, v, mask=None, scale=None) -> torch.Tensor:
     bias = _bias(mask, q)
-    return aten._scaled_dot_product_cudnn_attention.default(
-        q, k, v, bias, _trained(q, k, v), scale=scale
-    )[0]
+    return OPERATORS["cudnn_attention"](q, k, v, bias, _trained(q, k, v), scale=scale)[0]
 
 
 def _math(q, k, v, mask=None, scale=None) -> torch.Tensor:
@@ -81,9 +91,7 @@ def _math(q, k, v, mask=None, scale=None) -> torch.Tensor:
     if not (q.is_cpu or q.is_cuda):  # torch has no other kernel there
         return F.scaled_dot_product_attention(q, k, v, mask, scale=scale, enable_gqa=grouped)
     bias = _bias(mask, q)
-    return aten._scaled_dot_product_attention_math.default(
-        q, k, v, bias, scale=scale, enable_gqa=grouped
-    )[0]
+    return OPERATORS["attention_math"](q, k, v, bias, scale=scale, enable_gqa=grouped)[0]
 
 
 def _bias(mask: torch.Tensor | None, q: torch.Tensor) -> torch.Tensor | None:
@@ -171,7 +179,7 @@ def math_refusals(call: Call, environment: Environment) -> list[str]:
 
 def _backend(name: str, label: str, refusals, run, *operators: str) -> Backend:
     """Where this torch lacks an operator, its switches choose the kernel."""
-    known = all(hasattr(aten, f"_scaled_dot_product_{operator}") for operator in operators)
+    known = all(operator in OPERATORS for operator in operators)
     run = run if known else functools.partial(process.switched, name)
     gated = None if name == "math" else functools.partial(gate, name)
     return Backend(name, label, refusals, run, TOLERANCE, gate=gated)
