@@ -90,7 +90,7 @@ class Dispatcher:
         """Start a run of so many steps, 0 where that is not known, on these devices. Raises ValueError if a rule names another."""
         with self._lock:
             self._kinds.clear()
-        self._guard = Guard(devices)
+        self._guard = Guard(devices, thorough=self._spoiled)
         self._spoiled = False
         self.notes.clear()
         self.warnings.clear()
@@ -189,7 +189,8 @@ class Dispatcher:
         backend = kind.plan.choice.backend
         whole = backend is None or not backend.exact
         suspect = Suspect(kind, kind.active, forward.step, place.block)
-        self._guard.watch(result, suspect, given.inputs()[:3], whole)
+        thin = kind.watched and not whole
+        self._guard.watch(result, suspect, given.inputs()[:3], whole, thin)
 
     def _attend(self, kind: Kind, run, operands, record: Record, forward: Forward, device):
         proof = "off" if kind.opaque else forward.proof or kind.proof

@@ -14,17 +14,23 @@ from ..call import Call
 
 SEATS = 1024  # guarded calls on one device before the sums leave early
 OPERANDS = 4  # the output, q, k and v
+BEFORE = "the model or the latent, not the kernel"
+THIN = (
+    "the model, the latent, or an earlier attention output in a head that was not read; "
+    "the next run reads all heads"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """Where an output was not finite; `spoiled` is whether its q, k or v was not either."""
+    """Where an output or an input was not finite: `spoiled` tells of q, k and v, `thin` whether one head was read of each."""
 
     kind: object  # the dispatcher's key for calls of this kind
     backend: str
     step: int | None
     block: int | None
     spoiled: bool = False
+    thin: bool = False
 
     @property
     def place(self) -> str:
@@ -36,9 +42,7 @@ def began(suspect: Suspect, call: Call) -> str:
     """Where a run stopped being finite, and who it was as far as that is known."""
     where = f"{suspect.place} ({call.role} calls, {suspect.backend})"
     if suspect.spoiled:
-        return (
-            f"not finite before attention, seen in {where}: the model or the latent, not the kernel"
-        )
+        return f"not finite before attention, seen in {where}: {THIN if suspect.thin else BEFORE}"
     mask = "; a mask that hides all keys of a token does that" if call.mask != "none" else ""
     return f"output not finite of finite q, k and v, seen in {where}{mask}"
 
@@ -61,16 +65,21 @@ class Guard:
 
     A token that is not finite is so in every channel: the matrix products before it see to that. So one channel of each
     head is read, all of them where an output has to be seen `whole`, and in float16, which overflows channel by channel.
-    The sums travel to the host at the end of a forward and are read once they have arrived.
+    After the first step, which meets every weight, a `thin` look may do unless `thorough`: at one head of the output, the
+    next one at the next call, and of the input that the last layers gave. What is not finite in another head is so in every
+    head one call later. The sums travel to the host at the end of a forward and are read once they have arrived.
     """
 
-    def __init__(self, devices: Iterable[torch.device] = ()) -> None:
+    def __init__(self, devices: Iterable[torch.device] = (), thorough: bool = False) -> None:
         self._lock = threading.Lock()  # the host may run several devices in threads of their own
         # Made before anything runs: within a CUDA graph's memory pool nothing may be left behind.
         self._sheets = {device: _sheet(device) for device in devices}
         self._travelling: deque[tuple[torch.Tensor, torch.cuda.Event | None, list[Suspect]]] = (
             deque()
         )
+        self._thorough = thorough
+        self._first: int | None = None  # step
+        self._turn = 0
 
     def watch(
         self,
@@ -78,10 +87,14 @@ class Guard:
         suspect: Suspect,
         inputs: Sequence[torch.Tensor] = (),
         whole: bool = True,
+        thin: bool = False,
     ) -> None:
-        """`inputs` are q, k and v where they are at hand."""
+        """`inputs` are q, k and v where they are at hand, all [batch, heads, tokens, head_dim].
+
+        `thin` allows it: where every call is watched.
+        """
         with self._lock:
-            self._watch(out, suspect, inputs, whole)
+            self._watch(out, suspect, inputs, whole, thin)
 
     def post(self) -> None:
         """Call at the end of a forward."""
@@ -89,29 +102,46 @@ class Guard:
             self._post()
 
     def read(self, wait: bool = False) -> list[Suspect]:
-        """Those whose outputs were not finite, of all forwards whose sums are here by now."""
+        """Those that were not finite, of all forwards whose sums are here by now."""
         with self._lock:
             return self._read(wait)
 
-    def _watch(self, out: torch.Tensor, suspect: Suspect, inputs, whole: bool) -> None:
+    def _watch(self, out: torch.Tensor, suspect: Suspect, inputs, whole: bool, thin: bool) -> None:
         sheet = self._sheets.get(out.device)
         if sheet is None:
             sheet = self._sheets[out.device] = _sheet(out.device)
         if len(sheet.suspects) == SEATS:
             self._post()
         seat = sheet.sums[len(sheet.suspects)]
+        if self._settled(suspect.step) and thin and out.dtype != torch.float16:
+            sheet.suspects.append(dataclasses.replace(suspect, thin=True))
+            self._look_thinly(out, inputs, seat)
+            return
         sheet.suspects.append(suspect)
         _sum(out, whole, seat[0])
         for place, tensor in enumerate(inputs, start=1):
             _sum(tensor, False, seat[place])
-        if not inputs:
-            seat[1:].zero_()  # of an earlier forward
+
+    def _settled(self, step: int | None) -> bool:
+        """Whether the first step is over and nothing was wrong in the run before."""
+        self._first = step if self._first is None else self._first
+        return not self._thorough and step not in (None, self._first)
+
+    def _look_thinly(self, out: torch.Tensor, inputs, seat: torch.Tensor) -> None:
+        """The context, on which the keys of cross-attention depend, is the same in every step."""
+        q, _, v = inputs
+        self._turn += 1
+        for place, tensor in enumerate((out, v if q.shape[2] == v.shape[2] else q)):
+            _total(tensor[:, self._turn % tensor.shape[1]], seat[place])
 
     def _post(self) -> None:
         for device, sheet in self._sheets.items():
             if not sheet.suspects:
                 continue
-            sums = sheet.sums[: len(sheet.suspects)].to("cpu", non_blocking=True, copy=True)
+            filled = sheet.sums[: len(sheet.suspects)]
+            sums = filled.to("cpu", non_blocking=True, copy=True)
+            filled.zero_()  # a call fills only the seats of what is read of it
+            self._turn += 1  # the calls of one role come at the same places in every forward
             arrived = None
             if device.type == "cuda":
                 arrived = torch.cuda.Event()
@@ -136,5 +166,8 @@ class Guard:
 
 
 def _sum(tensor: torch.Tensor, whole: bool, seat: torch.Tensor) -> None:
-    part = tensor if whole or tensor.dtype == torch.float16 else tensor[..., 0]
+    _total(tensor if whole or tensor.dtype == torch.float16 else tensor[..., 0], seat)
+
+
+def _total(part: torch.Tensor, seat: torch.Tensor) -> None:
     torch.sum(part.detach(), dim=tuple(range(part.ndim)), dtype=torch.float32, out=seat)

@@ -11,20 +11,27 @@ from wanattn.attention import backends
 from wanattn.attention.choose.policy import Policy
 from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.run.dispatch import Dispatcher
+from wanattn.attention.run.finite import Guard, Suspect
 from wanattn.attention.run.forward import Forward
 from wanattn.tests.fixtures import attend
 
 PACKAGES = ("fa2", "fa3", "fa4", "xformers", "fastflash")
+THIN = (
+    "the model, the latent, or an earlier attention output in a head that was not read; "
+    "the next run reads all heads"
+)
 
 
 @pytest.fixture
 def package(monkeypatch):
-    """A kernel of a package that is exact by its word, and broken where `bad` holds."""
+    """A kernel of a package that is exact by its word, and broken where `bad` is true or gives a head."""
 
     def install(name, bad):
         def run(q, k, v, mask=None, scale=None):
             out = sdpa(q, k, v)
-            return out * torch.nan if bad() else out
+            if (heads := bad()) is not False:
+                out[:, slice(None) if heads is True else heads] = torch.nan
+            return out
 
         real = backends.BACKENDS[name]
         fake = dataclasses.replace(real, refusals=lambda call, environment: [], run=run)
@@ -56,6 +63,75 @@ def test_every_kernel_of_a_package_is_watched_in_every_call(tensors, package, na
     ((_, record),) = recorder.snapshot().calls
     assert record.active == "flash"
     assert "output not finite in step 2, block 5" in record.reason
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_call_of_a_later_step_is_seen_too(tensors, package, name):
+    calls = []
+    package(name, lambda: len(calls) == 9)
+    dispatcher = Dispatcher(Policy(name), blocks=4)
+    run(dispatcher, tensors, calls)
+
+    assert dispatcher.warnings == [
+        f"{name}: output not finite in step 2, block 0; self calls left it"
+    ]
+
+
+def test_a_head_that_a_later_step_did_not_read_is_named_by_the_next_run(tensors, package):
+    """One call later it is in every head, and may have come from the model; then all heads are read."""
+    calls = []
+    package("fa3", lambda: len(calls) % 12 == 7 and 1)  # of two heads
+    dispatcher = Dispatcher(Policy("fa3"), blocks=4)
+    run(dispatcher, tensors, calls)
+    assert dispatcher.warnings == [
+        f"not finite before attention, seen in step 1, block 3 (self calls, fa3): {THIN}"
+    ]
+
+    dispatcher.reset(3)
+    run(dispatcher, tensors, calls)
+    assert dispatcher.warnings == ["fa3: output not finite in step 1, block 2; self calls left it"]
+
+
+def run(dispatcher, tensors, calls, blocks: int = 4) -> None:
+    """Three steps, in which what a block gives spoils the next one."""
+    for step in range(3):
+        spoiled = False
+        for block in range(blocks):
+            calls.append(block)
+            q, k, v = tensors()
+            given = (q * torch.nan, k * torch.nan, v * torch.nan) if spoiled else (q, k, v)
+            out = attend(dispatcher, given, forward_of(step), block)
+            spoiled = not bool(out.isfinite().all())
+        dispatcher.end_forward()
+
+
+@pytest.mark.parametrize("heads", [1, 3, 40])
+def test_every_head_has_its_turn_in_later_steps(heads):
+    guard, seen = Guard(), set()
+    for step in range(2 * heads + 1):
+        for head in range(heads):
+            out = torch.zeros(1, heads, 2, 4)
+            out[:, head] = torch.nan
+            q = torch.zeros(1, heads, 2, 4)
+            guard.watch(out, Suspect(None, "fa3", step, head), (q, q, q), False, thin=True)
+            guard.watch(
+                q, Suspect(None, "fa3", step, head), (q, q[:, :, :1], q[:, :, :1]), False, thin=True
+            )
+        guard.post()
+        seen |= {suspect.block for suspect in guard.read() if suspect.thin}
+    assert seen == set(range(heads))
+
+
+def test_float16_and_what_is_read_whole_know_no_thin_look():
+    guard, bad = Guard(), torch.zeros(1, 2, 3, 4, dtype=torch.float16)
+    bad[0, 1, 2, 3] = torch.inf
+    for step, (dtype, whole) in enumerate(
+        [(torch.float16, False)] * 3 + [(torch.float32, True)] * 3
+    ):
+        out = bad.to(dtype)
+        guard.watch(out, Suspect(None, "sage", step, 0), (out, out, out), whole, thin=not whole)
+    guard.post()
+    assert [(found.step, found.thin) for found in guard.read()] == [(n, False) for n in range(6)]
 
 
 @pytest.mark.parametrize("which", range(3))
