@@ -62,7 +62,7 @@ export function verdictOf({ verdict }) {
 
 /** Which calls these are: the server's title, in the user's language. @param {Place} place */
 export function titleOf({ title, part, q_len: queries, kv_len: keys, frames }) {
-  if (!queries) return plain(title);
+  if (!queries || !part) return plain(title);
   const lengths = keys == null || keys === queries ? count(queries) : `${count(queries)} x ${count(keys)}`;
   return plain([`${part} ${word("{0} tokens", lengths)}`, frames ? many(frames, "frame") : ""].filter(Boolean).join(", "));
 }
