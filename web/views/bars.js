@@ -54,7 +54,7 @@ export function factsOf(result) {
 /** Beside the baseline, in the user's language where the server's words are known. @param {Result} result */
 export function verdictOf({ verdict }) {
   for (const [form, say] of VERDICTS) {
-    const found = form.exec(verdict);
+    const found = verdict.match(form);
     if (found) return say(found[1]);
   }
   return label(verdict);
