@@ -32,10 +32,9 @@ STAND_INS = {
     "GetVideoComponents": ("TestVideo", {"count": 9}),
     "LoadAudio": ("TestSound", {}),
     "Painter": ("TestFrames", {"count": 1}),
-    "SCAIL2ColoredMask": (
-        "TestColours",
-        {"count": 9},
-    ),  # of what SAM 3 tracks, whose weights are no part of this
+    "SAM3_Detect": ("TestMasks", {"count": 9}),
+    # Of what SAM 3 tracks, whose weights are no part of this.
+    "SCAIL2ColoredMask": ("TestColours", {"count": 9}),
 }
 # Layers and their channels that an audio encoder gives, by its name; the first that is found counts.
 HEARING = (("whisper_large", 33, 1280), ("wav2vec2.*base", 13, 768), ("", 25, 1024))

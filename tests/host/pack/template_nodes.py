@@ -112,6 +112,12 @@ def test_frames(count=9):
     return (torch.rand(count, 128, 128, 3), torch.ones(count, 128, 128))
 
 
+def test_masks(count=9):
+    mask = torch.zeros(count, 128, 128)
+    mask[:, 32:96, 32:96] = 1
+    return (mask, [])
+
+
 def test_colours(count=9):
     return (torch.rand(count, 128, 128, 3), torch.rand(1, 128, 128, 3))
 
@@ -167,6 +173,7 @@ NODE_CLASS_MAPPINGS = {
     "TestVision": _node(("CLIP_VISION",), test_vision),
     "TestHearing": _node(("AUDIO_ENCODER",), test_hearing, {"layers": COUNT, "channels": COUNT}),
     "TestFrames": _node(("IMAGE", "MASK"), test_frames, {"count": COUNT}),
+    "TestMasks": _node(("MASK", "BOUNDING_BOX"), test_masks, {"count": COUNT}),
     "TestColours": _node(("IMAGE", "IMAGE"), test_colours, {"count": COUNT}),
     "TestVideo": _node(("IMAGE", "AUDIO", "FLOAT"), test_video, {"count": COUNT}),
     "TestSound": _node(("AUDIO",), test_sound),
