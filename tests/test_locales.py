@@ -39,8 +39,31 @@ def test_every_setting_and_command_has_a_name(language):
     assert set(translated(language, "commands")) == {name.replace(".", "_") for name in known}
 
 
-@pytest.mark.parametrize("language", ["zh", "ja"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_every_node_has_a_help_page(language):
     pages = {path.parent.name for path in (ROOT / "web" / "docs").glob(f"*/{language}.md")}
 
     assert pages == set(SCHEMAS)
+
+
+@pytest.mark.parametrize("node", SCHEMAS)
+def test_a_help_page_tells_of_the_same_inputs_in_every_language(node):
+    folder = ROOT / "web" / "docs" / node
+    pages = {
+        language: (folder / f"{language}.md").read_text(encoding="utf-8") for language in LANGUAGES
+    }
+    told = {language: explained(page) for language, page in pages.items()}
+
+    assert len(set(map(tuple, told.values()))) == 1, told
+    assert set(told["fr"]) <= {name for _, name in SCHEMAS[node]}
+    assert len({paragraphs(page) for page in pages.values()}) == 1
+
+
+def explained(page: str) -> list[str]:
+    """The inputs in the first column of its table."""
+    rows = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
+    return [name for row in rows[1:] for name in re.split(", |\u3001", row)]
+
+
+def paragraphs(page: str) -> int:
+    return len(re.findall(r"\n\n", page))

@@ -18,7 +18,7 @@ from ...attention.run.dispatch import Dispatcher
 from . import functions
 from .capture import Capture
 from .expected.outlook import Wired
-from .tap import Tap
+from .run.tap import HostTap
 
 
 @functools.cache
@@ -48,7 +48,7 @@ def patch(
         passing=(InterruptProcessingException,),  # an Exception on core 0.8
         default=functions.default(),
     )
-    Tap(node, dispatcher, wired=wired).install(clone)
+    HostTap(node, dispatcher, wired=wired).install(clone)
     return clone
 
 
@@ -67,5 +67,5 @@ def watch(
 ):
     """Return a clone of `model` whose attention calls are recorded and otherwise left alone."""
     clone = model.clone()
-    Tap(node, proof=proof, capture=capture, wired=wired).install(clone)
+    HostTap(node, proof=proof, capture=capture, wired=wired).install(clone)
     return clone

@@ -1,19 +1,15 @@
-"""One node's tap on one model: it follows the sampler runs, records their calls and keeps the node current."""
+"""One node's tap on one model: it records the calls of the sampler runs that it is told of and keeps the node current."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import ClassVar
 
-import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
 
 from ...attention.backends.replaced import replacements
@@ -23,31 +19,23 @@ from ...attention.record.recorder import Recorder, Snapshot
 from ...attention.report.bounds import bounded
 from ...attention.report.text import summary
 from ...attention.run.dispatch import Dispatcher
-from ...attention.run.follow import entered, followed
 from ...attention.run.forward import Forward
-from ...attention.run.site import Site
 from .capture import Capture
-from .compiled import Graphs
-from .expected.outlook import Wired, at_start, before
-from .expected.taking import Taking, taker_of
-from .others import Others
-from .override import KEY, SLOT, Override, ahead
-from .past import names
+from .expected.taking import Taking
+from .override import KEY, Override, ahead
 from .report.display import Display
-from .report.facts import Facts, facts_of, failure_of, parts_of, peaks, start_peaks, unseen
+from .report.facts import Facts, peaks, start_peaks
 from .report.files import waiting_prefixes, write_unfinished
 from .report.payload import build
 from .report.remains import Remains
-from .roles import Places, sites_of
-from .sampler import GUESSED, Sampler
+from .run.compiled import Graphs
 
 EVENT = "wanattn.update"
-NAMES = names()
 log = logging.getLogger("wanattn")
 
 
 class Tap:
-    """Wraps the sampler and the model of a patched clone. Several taps on one model each record every call.
+    """Told of runs and forwards by what is bound to their sampler. Several taps on one model each record every call.
 
     `dispatcher` is that of Attention Backend; without one the calls are only watched.
     """
@@ -62,7 +50,6 @@ class Tap:
         dispatcher: Dispatcher | None = None,
         proof: str = "",
         capture: Capture | None = None,
-        wired: Wired = Wired(),  # noqa: B008  frozen
     ) -> None:
         self.node = node
         self.dispatcher = dispatcher
@@ -75,21 +62,15 @@ class Tap:
         self.remains = Remains(node)
         self._proof = proof
         self._capture = capture
-        self._wired = wired
         self._taking = Taking()
         self._watch = Override(self.recorder, None, Dispatcher(Policy("host"), watches=True))
         self._graphs = Graphs()
-        self._sampler = Sampler()
-        self._others = Others()
-        self._visits = False
-        self._places: Places | None = None
-        self._sought: dict[tuple[int, int], str] = {}
+        self._visits = False  # under the guider of another model, whose nodes end the job
         self._facts = Facts(node, {})
         self._ahead = ""
         self._earlier: list[str] = []
         self._strangers: list[str] = []
         self._upstream: tuple[Tap, ...] = ()
-        self._model: ModelPatcher | None = None
         self._running = False
         self._counted: list[torch.device] = []
 
@@ -99,19 +80,6 @@ class Tap:
     @property
     def _dispatchers(self) -> list[Dispatcher]:
         return [*([self.dispatcher] if self.dispatcher else []), self._watch.dispatcher]
-
-    def install(self, model: ModelPatcher) -> None:
-        """With a dispatcher its override takes the host's slot, and whoever sat there gets what it leaves alone."""
-        if self.dispatcher:
-            options = model.model_options.setdefault("transformer_options", {})
-            self.override = Override(self.recorder, options.get(SLOT), self.dispatcher)
-            options[SLOT] = self.override
-        model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self.outer_sample)
-        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, self.apply_model)
-        self.attach(model)
-        outlook = before(model, self._wired, self._taking.look(model))
-        self._facts = dataclasses.replace(self._described(model), outlook=outlook)
-        self.display.show()
 
     def attach(self, model: ModelPatcher) -> None:
         """Become the last tap of this model."""
@@ -124,59 +92,6 @@ class Tap:
     @property
     def wish(self) -> str:
         return self.dispatcher.policy.backend if self.dispatcher and self.dispatcher.chooses else ""
-
-    def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
-        guider = executor.class_obj
-        own = Sampler(guider, sigmas.tolist())
-        args, kwargs = own.heard(args, kwargs)
-        with self._during(guider.model_patcher, own, tuple(noise.shape)):
-            return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
-
-    @contextmanager
-    def visited(
-        self, model: ModelPatcher, sampler: Sampler, shape: tuple[int, ...]
-    ) -> Iterator[None]:
-        """A run under the guider of another model, whose nodes end the job."""
-        self._visits = True
-        try:
-            with self._during(model, sampler, shape):
-                yield
-        finally:
-            self._visits = False
-
-    @contextmanager
-    def _during(
-        self, model: ModelPatcher, sampler: Sampler, shape: tuple[int, ...]
-    ) -> Iterator[None]:
-        """Bracket one sampler run; what was recorded stays when it is interrupted or fails."""
-        self._begin(model, sampler, shape)
-        state = "failed"
-        try:
-            with followed(self._sites()), self._others.met():
-                yield
-            state = "finished"
-        except comfy.model_management.InterruptProcessingException:
-            state = "interrupted"
-            raise
-        except Exception as error:
-            self._facts = dataclasses.replace(self._facts, failure=failure_of(error))
-            raise
-        finally:
-            self._stop(state)
-            self._model = self._places = None
-            self._sampler.over()
-
-    def _begin(self, model: ModelPatcher, sampler: Sampler, shape: tuple[int, ...]) -> None:
-        self._sampler, self._model = sampler, model
-        self._others = Others(model, sampler, shape)
-        self._places, self._sought = Places(model), {}
-        self._watch.previous = None
-        outlook = at_start(model, shape, self._taking.look(model))
-        self._facts = dataclasses.replace(self._described(model), outlook=outlook)
-        self._graphs.begin(model)
-        if self.override:
-            self.override.numbers = not self._graphs.by_block
-        self._start(sampler.steps, [part.load_device for part in parts_of(model)])
 
     def _start(self, steps: int, devices: list[torch.device]) -> None:
         context = get_executing_context()
@@ -206,12 +121,6 @@ class Tap:
         self._finish(state)
         self._running = False
 
-    def _sites(self) -> list[Site]:
-        """Once a run, by the first tap; hooks on a compiled module would break its graph."""
-        if self._upstream or self._graphs.compiled or self._model is None:
-            return []
-        return sites_of(self._model)
-
     def _keep_warnings(self, job: str | None) -> None:
         """A spoiled output of an earlier run of this job still explains its video."""
         if job is None or job != self.recorder.job:
@@ -221,59 +130,6 @@ class Tap:
             number = len(self.recorder.runs)
             warnings = [each for one in self._dispatchers for each in one.warnings]
             self._earlier += [f"sampler run {number}: {warning}" for warning in warnings]
-
-    def apply_model(
-        self, executor, x, t, c_concat=None, c_crossattn=None, control=None, options=None, **kwargs
-    ):
-        """Give the calls of one forward their step and conditioning; see to it that none goes unseen."""
-        options = {} if options is None else options
-        if other := self._others.running(self, executor.class_obj):
-            given = (x, t, c_concat, c_crossattn, control)
-            return self._others.forward(other, executor, options, *given, **kwargs)
-        first = KEY not in options
-        forward = options.setdefault(KEY, Forward()) if first else options[KEY]
-        slot = options.get(SLOT)
-        if first:
-            self._describe(forward, options, t, c_crossattn, kwargs.get("clip_fea"))
-            if not isinstance(slot, Override):
-                self._watch.previous = slot
-                options[SLOT] = self._watch
-        self._join(forward, slot)
-        try:
-            with self._reaching(slot, forward, options) if first else nullcontext():
-                return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
-        finally:
-            if first:
-                options.pop(KEY, None)  # other packs' wrappers may have taken them out
-                options.pop(SLOT, None)
-                options.update({SLOT: slot} if slot else {})
-            self.recorder.stopwatch.settle()
-            self._end_forward()
-            self._tick()
-
-    @contextmanager
-    def _reaching(self, slot, forward: Forward, options: dict) -> Iterator[None]:
-        """Calls that go past the hook, and those of compiled graphs, come to the override that takes or watches them."""
-        override = (
-            slot
-            if isinstance(slot, Override)
-            else (self._model and taker_of(self._model)) or self._watch
-        )
-        forward.taker = taker = override.dispatcher
-        strict = taker.chooses and taker.policy.on_refusal == "stop"
-        forward.strict = taker.policy.backend if strict and taker.policy.backend != "host" else ""
-        forward.seek, forward.sought = self._places and self._places.role, self._sought
-        certain = override is slot
-        led = nullcontext() if self._graphs.compiled else NAMES.led()
-        with self._graphs.serving(override, forward, options, certain), entered(forward), led:
-            yield
-
-    def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
-        sigma = float(t.flatten()[0])  # the one read from the device in a forward
-        forward.sigma, forward.step = sigma, self._sampler.step(sigma)
-        forward.cond = self._sampler.cond(options)
-        forward.text_len = text.shape[1] if torch.is_tensor(text) and text.ndim == 3 else None
-        forward.image_len = image.shape[-2] if torch.is_tensor(image) else None
 
     def _join(self, forward: Forward, slot) -> None:
         forward.recorders.append(self.recorder)
@@ -314,10 +170,6 @@ class Tap:
         gain = self._taking.gain(snapshot)
         return dataclasses.replace(self._facts, notes=tuple(notes), gain=gain)
 
-    def _described(self, model: ModelPatcher) -> Facts:
-        told = facts_of(model) | self._wired.model
-        return Facts(self.node, told, tuple(unseen(model, self._taking.dispatcher is not None)))
-
     def _shown(self) -> tuple[dict, str]:
         snapshot = self.recorder.glance()
         payload = bounded(build(self.facts(self.notes(), snapshot), snapshot))
@@ -334,9 +186,7 @@ class Tap:
         """What other packs' overrides mean for this node, and what it captures."""
         chooses = bool(self.wish or (self.dispatcher and self.dispatcher.chooses))
         found = [note for dispatcher in self._dispatchers for note in dispatcher.notes]
-        notes = [*self._earlier, *self._strangers, *found]
-        notes += [GUESSED] if self._sampler.guessed else []
-        notes += self._others.notes()
+        notes = [*self._earlier, *self._strangers, *found, *self._run_notes()]
         if self.override and self.override.replaced:
             notes.append(f"replaced the override {self.override.replaced}")
         if self._ahead:
@@ -347,6 +197,10 @@ class Tap:
         notes += self._graphs.notes(chooses)
         notes += self._capture.notes(self._graphs.compiled) if self._capture else []
         return list(dict.fromkeys(notes))  # each said once, however many devices found it out
+
+    def _run_notes(self) -> list[str]:
+        """What whoever is bound to the sampler found out about it."""
+        return []
 
     def all_notes(self) -> list[str]:
         """Those of the nodes upstream too, for a report: what one of them found out is about the same calls."""

@@ -29,6 +29,7 @@ from ..host import functions
 from ..host.override import KEY, SLOT
 from ..host.patch import block_count
 from ..host.report.payload import build
+from ..host.run.tap import HostTap
 from ..host.tap import Tap, taps
 from .sequence import Sequence
 from .shared import SharedTimings, board
@@ -65,7 +66,7 @@ def begin(model: ModelPatcher, settings: dict) -> None:
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, OWN, _in_words)
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, OWN, functools.partial(_within, sequence))
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, OWN, _named)
-    Tap(None, dispatcher).install(model)
+    HostTap(None, dispatcher).install(model)
 
 
 def take(model: ModelPatcher) -> dict | None:
@@ -75,7 +76,7 @@ def take(model: ModelPatcher) -> dict | None:
         return None
     snapshot = own.recorder.snapshot()
     notes = [*own.all_notes(), *([RING] if degree("ring_parallel") > 1 else [])]
-    payload = build(own.facts(notes, model), snapshot)
+    payload = build(own.facts(notes, snapshot), snapshot)
     device = str(model.load_device)
     facts = {
         "device": device,

@@ -7,7 +7,7 @@ import torch
 from ...attention.run.follow import running
 from ...attention.run.forward import Forward
 from ...attention.run.site import CROSS
-from ..host.roles import BLOCK, role_of
+from ..host.run.roles import BLOCK, role_of
 
 COMPILED = "_orig_mod."
 

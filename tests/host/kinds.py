@@ -72,6 +72,14 @@ KINDS = {
         {"in_dim": 36, "model_type": "i2v"},
         extras=lambda: {"clip_vision_output": image()},
     ),
+    "wide": Kind(  # for patches with 40 heads
+        "WAN21_T2V", {"dim": 640, "num_heads": 5}
+    ),
+    "i2v_wide": Kind(
+        "WAN21_I2V",
+        {"in_dim": 36, "model_type": "i2v", "dim": 640, "num_heads": 5},
+        extras=lambda: {"clip_vision_output": image()},
+    ),
     "fun_control": Kind(
         "WAN21_FunControl2V",
         {"in_dim": 48, "model_type": "i2v"},

@@ -10,9 +10,11 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.sd
 import torch
+from safetensors.torch import save_file
 from wanattn.tests.host import tiny
 
 WIDTH = 640  # of the model: speech attention has 40 heads, whatever the model has
+LAYERS = 40  # of a file of speech attention, whatever the model has
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,26 @@ def wide_model(folder: Path):
     """A t2v model whose width both kinds of patch can have."""
     from wanattn.tests.host import kinds
 
-    before = dict(tiny.WAN)
-    tiny.WAN.update(dim=WIDTH, num_heads=WIDTH // 128)
-    try:
-        return comfy.sd.load_diffusion_model(str(kinds.save(folder, "t2v", seed=5)))
-    finally:
-        tiny.WAN.clear()
-        tiny.WAN.update(before)
+    return kinds.load(folder, "wide", seed=5)
+
+
+def save_speech(folder: Path) -> Path:
+    """A file that the host's own loader takes for InfiniteTalk's, and narrow where a file may be."""
+    from comfy_extras.nodes_model_patch import MultiTalkModelPatch
+
+    module = MultiTalkModelPatch(
+        in_dim=WIDTH,
+        out_dim=64,
+        intermediate_dim=16,
+        num_layers=LAYERS,
+        device="cpu",
+        dtype=torch.bfloat16,
+        operations=comfy.ops.disable_weight_init,
+    )
+    path = folder / "speech.safetensors"
+    folder.mkdir(exist_ok=True)
+    save_file(tiny.random_weights(module, 7), path)
+    return path
 
 
 def _patcher(module: torch.nn.Module) -> comfy.model_patcher.ModelPatcher:

@@ -13,6 +13,8 @@ KINDS = (
     ("scail", "scail"),
     ("s2v", "s2v"),
     ("humo", "humo"),
+    ("causal_forcing", "causal"),
+    ("wan2_1-i2v-14b-480p", "i2v_wide"),  # InfiniteTalk's
     ("dancer", "dancer"),
     ("5b|ti2v", "ti2v_5b"),
     (r"wan2\.2_fun_camera", "camera_2.2"),
@@ -26,15 +28,16 @@ KINDS = (
 STAND_INS = {
     "CLIPLoader": ("TestText", {}),
     "CLIPVisionLoader": ("TestVision", {}),
-    "AudioEncoderLoader": ("TestHearing", {}),
     "LoadImage": ("TestFrames", {"count": 1}),
     "GetVideoComponents": ("TestVideo", {"count": 9}),
     "LoadAudio": ("TestSound", {}),
-    "SCAIL2ColoredMask": (
-        "TestColours",
-        {"count": 9},
-    ),  # of what SAM 3 tracks, whose weights are no part of this
+    "Painter": ("TestFrames", {"count": 1}),
+    "SAM3_Detect": ("TestMasks", {"count": 9}),
+    # Of what SAM 3 tracks, whose weights are no part of this.
+    "SCAIL2ColoredMask": ("TestColours", {"count": 9}),
 }
+# Layers and their channels that an audio encoder gives, by its name; the first that is found counts.
+HEARING = (("whisper_large", 33, 1280), ("wav2vec2.*base", 13, 768), ("", 25, 1024))
 PASSED = {"LoraLoaderModelOnly": ["model"], "LoraLoader": ["model", "clip"]}
 SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
 SIZES = {"width": 128, "height": 128, "length": 9, "video_frames": 9}
@@ -44,8 +47,11 @@ def kind_of(name: str) -> str | None:
     return next((kind for words, kind in KINDS if re.search(words, name.lower())), None)
 
 
-def shrunk(exported: dict, prefix: str) -> tuple[dict, list[str]]:
-    """The prompt, and the keys under which each of its samplers is reported and counted."""
+def shrunk(exported: dict, prefix: str, role: str) -> tuple[dict, list[str]]:
+    """The prompt, and the keys under which each of its samplers is reported and counted.
+
+    Calls of `role` are to run on flash, all others on math.
+    """
     prompt = deepcopy(exported)
     channels = 48 if any("5b" in kind for kind in kinds_of(prompt)) else 16
     for key, node in list(prompt.items()):
@@ -55,7 +61,7 @@ def shrunk(exported: dict, prefix: str) -> tuple[dict, list[str]]:
     for node in prompt.values():
         _small(node)
     keys = [
-        _watched(prompt, key, f"{prefix}/{key.replace(':', '_')}")
+        _watched(prompt, key, f"{prefix}/{key.replace(':', '_')}", role)
         for key, node in list(prompt.items())
         if node["class_type"] in SAMPLERS
     ]
@@ -76,12 +82,22 @@ def _stand_in(prompt: dict, key: str, node: dict, channels: int) -> None:
     if kind in STAND_INS:
         name, inputs = STAND_INS[kind]
         prompt[key] = {"class_type": name, "inputs": dict(inputs)}
+    elif kind == "AudioEncoderLoader":
+        prompt[key] = {"class_type": "TestHearing", "inputs": hearing(node["inputs"])}
+    elif kind == "ModelPatchLoader":
+        node["inputs"] = {"name": "speech.safetensors"}
     elif kind == "VAELoader":
         inputs = {"channels": channels, "side": 16 if channels == 48 else 8}
         prompt[key] = {"class_type": "TestDecoder", "inputs": inputs}
     elif kind == "UNETLoader":
         name = kind_of(node["inputs"]["unet_name"])
         node["inputs"] = {"unet_name": f"{name}_1.safetensors", "weight_dtype": "default"}
+
+
+def hearing(inputs: dict) -> dict:
+    name = inputs["audio_encoder_name"].lower()
+    layers, channels = next(sizes for words, *sizes in HEARING if re.search(words, name))
+    return {"layers": layers, "channels": channels}
 
 
 def _pass_by(prompt: dict, key: str) -> None:
@@ -108,7 +124,7 @@ def _small(node: dict) -> None:
         inputs["end_at_step"] = 1 if first and not whole else 10000
 
 
-def _watched(prompt: dict, key: str, report: str) -> str:
+def _watched(prompt: dict, key: str, report: str, role: str) -> str:
     def add(name: str, class_type: str, **inputs) -> list:
         prompt[f"{key}-{name}"] = {"class_type": class_type, "inputs": inputs}
         return [f"{key}-{name}", 0]
@@ -117,7 +133,9 @@ def _watched(prompt: dict, key: str, report: str) -> str:
     if "guider" in inputs:
         inputs = prompt[inputs["guider"][0]]["inputs"]
     model = add("count", "TestCount", model=inputs["model"], key=report)
-    model = add("backend", "WanAttnBackend", model=model, backend="math", on_refusal="next best")
+    rules = add("rule", "WanAttnRule", role=role, blocks="", steps="", backend="flash")
+    chosen = {"backend": "math", "on_refusal": "next best", "rules": rules}
+    model = add("backend", "WanAttnBackend", model=model, **chosen)
     model = add("watch", "WanAttnDiagnostics", model=model, evidence="sample")
     inputs["model"] = model
     after = add("report", "WanAttnReport", model=model, after=[key, 0], filename_prefix=report)

@@ -242,7 +242,7 @@ def test_no_rules_from_a_program_are_none(load, workbench):
     ids=["plain", "levels that come back", "backwards", "unknown"],
 )
 def test_a_sampler_without_a_loop_to_see_goes_by_the_noise_level(comfy, sigmas, met, steps):
-    from wanattn.nodes.host.sampler import Sampler
+    from wanattn.nodes.host.run.sampler import Sampler
 
     sampler, found = Sampler(None, sigmas), []
     found += map(sampler.step, met)  # not in a loop of this function

@@ -1,11 +1,7 @@
 """The official Wan workflows, flattened by the host's own page, run in the real server with tiny checkpoints.
 
-In CI the first of each kind of model; all of them with WANATTN_TEMPLATES=all in the environment:
-
-Not among them: InfiniteTalk, whose patch has 40 heads and wants a model as wide (a wide one is sampled with it in
-test_account_models.py); HuMo, whose node wants 33 layers of the audio encoder where its stand-in gives 25; causal forcing,
-not tried; the int8 twin of SCAIL 2, the same graph with another file; key frames and the looped restyler, whose pictures
-come from models that are not Wan.
+In CI the first of each kind of model; all of them with WANATTN_TEMPLATES=all in the environment. Not among them: key frames
+and the looped restyler, whose pictures come from models that are not Wan.
 
     WANATTN_TEMPLATES=all python tests/host/run.py tests/host/test_templates.py -q
 """
@@ -15,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -30,6 +27,9 @@ FIRST = [
     "video_wan2_2_14B_fun_camera",
     "image_to_video_wan",
     "wan2.1_fun_control",
+    "video_wan2_1_infinitetalk",
+    "video_humo",
+    "video_causal_forcing_i2v",
 ]
 REST = [
     "text_to_video_wan",
@@ -53,24 +53,36 @@ REST = [
     "video_bernini_r_image_editing",
     "video_bernini_r_video_editing",
     "video_wan21_scail2_character_replacement",
+    "video_wan21_scail2_character_replacement_int8",
     "video_wan_animate2",
     "video_wan_animate2_distilled",
     "video_wan_dancer",
     "video_wanmove_480p",
     "image_chrono_edit_14B",
 ]
+# By a word in the name of the workflow: what its model has beside self-attention and text.
+ROLES = {
+    "infinitetalk": "speech",
+    "humo": "audio",
+    "s2v": "audio",
+    "vace": "vace",
+    "dancer": "music",
+    "causal": "self",
+}
 NAMES = FIRST + REST if os.environ.get("WANATTN_TEMPLATES") == "all" else FIRST
 
 
 @pytest.fixture(scope="module")
 def tiny_models(server):
     """Every kind's checkpoint, where the server looks for it."""
-    from wanattn.tests.host import kinds
+    from wanattn.tests.host import kinds, model_patches
 
     folder = server.base / "models" / "diffusion_models"
     for name in kinds.KINDS:
         if not kinds.missing(name):
             kinds.save(folder, name)
+    if find_spec("comfy.ldm.wan.model_multitalk"):  # older hosts have none
+        model_patches.save_speech(server.base / "models" / "model_patches")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +107,8 @@ def exported(server, browser):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_template_tells_the_calls_it_made(server, exported, tiny_models, name):
-    prompt, keys = templates.shrunk(exported(name), f"templates/{name}")
+    role = next((role for word, role in ROLES.items() if word in name), "text")
+    prompt, keys = templates.shrunk(exported(name), f"templates/{name}", role)
     assert keys, "no sampler that the test knows"
 
     server.run(prompt)
@@ -104,7 +117,8 @@ def test_template_tells_the_calls_it_made(server, exported, tiny_models, name):
         path = server.output / f"{key}.counted.json"
         made = json.loads(path.read_text("utf-8"))
         lines = read_report(server.output, key).lines
-        assert made
+        assert {call["kernel"] for call in made if of(role, call)} == {"flash"}
+        assert {call["kernel"] for call in made if not of(role, call)} == {"math"}
         facts = [
             tuple(
                 "" if call[fact] is None else str(call[fact])
@@ -115,3 +129,7 @@ def test_template_tells_the_calls_it_made(server, exported, tiny_models, name):
         assert Counter((line["role"], line["block"], line["active"]) for line in lines) == Counter(
             facts
         )
+
+
+def of(role: str, call: dict) -> bool:
+    return call["role"].partition(" ")[0] == role

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import test from "node:test";
 
-import { barsOf, factsOf, refusals } from "../../web/views/bars.js";
+import { barsOf, factsOf, refusals, titleOf, verdictOf } from "../../web/views/bars.js";
 import { benchHeadline, completeBench, measuredSoFar } from "../../web/views/bench.js";
 import { looksOf } from "../../web/report/cells.js";
+import { backendName } from "../../web/report/format.js";
+import { speak } from "../../web/report/words.js";
 import { fixture } from "./fixtures.js";
 
 const finished = completeBench(fixture("bench_finished"));
@@ -67,6 +70,36 @@ test("the headline is the answer's first sentence, else what is going on, else w
     [null, ["queue the workflow to measure", ""]],
   ];
   for (const [given, wanted] of cases) assert.deepEqual(benchHeadline(completeBench(given)), wanted);
+});
+
+test("in English a place is called as the server calls it", () => {
+  for (const place of [...finished.places, { ...longest, title: "text 320 x 512 tokens, 1 frame", part: "text", q_len: 320, kv_len: 512, frames: 1 }])
+    assert.equal(titleOf(place), place.title);
+  assert.equal(titleOf({ ...longest, q_len: null, title: "self" }), "self");
+});
+
+test("what a backend gains is in the user's language, and as the server said it where the page does not know the words", () => {
+  const said = ["baseline", "1.94x faster", "2.59x slower", "same within 1.2 %", "0.50x, measured once", "twice as fast"];
+  assert.deepEqual(said.map((verdict) => verdictOf({ verdict })), said);
+  speak({ "{0}x slower": "{0} fois plus lent", "same within {0}": "pareil, à {0} près" });
+  assert.deepEqual(["2.59x slower", "same within 1.2 %"].map((verdict) => verdictOf({ verdict })), ["2.59 fois plus lent", "pareil, à 1.2 % près"]);
+  speak({});
+});
+
+test("no word of the page's own stays English in another language", () => {
+  const shouted = JSON.parse(readFileSync(new URL("../../locales/en/main.json", import.meta.url), "utf8")).wanattn;
+  const running = completeBench(fixture("bench_running"));
+  speak(Object.fromEntries(Object.keys(shouted).map((key) => [key, key.toUpperCase()])));
+  const told = [finished, running].flatMap((bench) => [
+    measuredSoFar(bench),
+    ...bench.places.flatMap((place) => [titleOf(place), ...place.rows.flatMap((row) => [verdictOf(row), ...factsOf({ ...row, reason: "" })])]),
+    ...refusals(bench.places.map((place) => ({ ...place, rows: place.rows.map((row) => ({ ...row, reason: row.reason && "5" })) }))),
+  ]);
+  told.push(benchHeadline(completeBench({ ...finished, answer: "" }))[0], benchHeadline(completeBench({ ...finished, answer: "", state: "interrupted" }))[0]);
+  speak({});
+  const names = new Set(["self", "text", "x", "s", ...finished.places.flatMap((place) => place.rows.flatMap((row) => [backendName(row.backend), backendName(row.active)]))]);
+  const small = told.flatMap((text) => text.match(/(?<![\d.])[a-z][\w-]*/g) ?? []).filter((name) => !names.has(name));
+  assert.deepEqual(small, []);
 });
 
 test("rows with a time are counted", () => {

@@ -68,9 +68,9 @@ export function plural(amount, noun) {
   return `${count(amount)} ${noun}${amount === 1 ? "" : "s"}`;
 }
 
-/** An amount in the user's language; only English tells one from many. @param {number} amount @param {"step" | "call" | "frame" | "token" | "key" | "head"} noun */
+/** An amount in the user's language. @param {number} amount @param {"step" | "call" | "frame" | "token" | "key" | "head" | "row"} noun */
 export function many(amount, noun) {
-  return amount === 1 ? plural(amount, noun) : word(`{0} ${noun}s`, count(amount));
+  return word(amount === 1 ? `{0} ${noun}` : `{0} ${noun}s`, count(amount));
 }
 
 /** @param {string} requested */

@@ -4,7 +4,17 @@
 /** @typedef {{result: Result, look: string, width: number, low: number, high: number, facts: string[]}} Bar */
 
 import { element, setText, shape } from "../report/dom.js";
-import { backendName, figure, label, percent, plain } from "../report/format.js";
+import { backendName, count, figure, label, many, percent, plain } from "../report/format.js";
+import { word } from "../report/words.js";
+
+/** What the server says of a backend beside the baseline. @type {[RegExp, (value: string) => string][]} */
+const VERDICTS = [
+  [/^(baseline)$/, () => word("baseline")],
+  [/^([\d.]+)x faster$/, (times) => word("{0}x faster", times)],
+  [/^([\d.]+)x slower$/, (times) => word("{0}x slower", times)],
+  [/^([\d.]+)x, measured once$/, (times) => word("{0}x, measured once", times)],
+  [/^same within ([\d.]+ %)$/, (share) => word("same within {0}", share)],
+];
 
 /** Those with a time, fastest first; widths and whiskers are shares of the longest time, 0 to 1.
  * @param {Place} place @param {Map<string, string>} looks @returns {Bar[]} */
@@ -28,17 +38,33 @@ function time(result) {
 
 /** What is known of a result besides its time, most telling first. @param {Result} result */
 export function factsOf(result) {
-  const share = result.share == null ? "" : `, ${percent(result.share, 1)} of matrix rate`;
+  const share = result.share == null ? "" : `, ${word("{0} of matrix rate", percent(result.share, 1))}`;
   return [
-    result.active && result.active !== result.backend ? `ran ${backendName(result.active)}` : "",
-    result.exact ? "" : "approximate",
-    result.spread == null ? "" : `spread ${spread(result.spread)}`,
+    result.active && result.active !== result.backend ? word("ran {0}", backendName(result.active)) : "",
+    result.exact ? "" : word("approximate"),
+    result.spread == null ? "" : word("spread {0}", spread(result.spread)),
     result.tflops == null ? "" : `${figure(result.tflops)} TFLOP/s${share}`,
-    result.error == null ? "" : `error ${result.error.toExponential(1)}`,
-    result.peak_gib ? `peak ${figure(result.peak_gib)} GiB` : "",
-    result.kept ? "kept for auto" : "",
+    result.error == null ? "" : word("error {0}", result.error.toExponential(1)),
+    result.peak_gib ? word("peak {0} GiB", figure(result.peak_gib)) : "",
+    result.kept ? word("kept for auto") : "",
     result.reason ? plain(result.reason) : "",
   ].filter(Boolean);
+}
+
+/** Beside the baseline, in the user's language where the server's words are known. @param {Result} result */
+export function verdictOf({ verdict }) {
+  for (const [form, say] of VERDICTS) {
+    const found = verdict.match(form);
+    if (found) return say(found[1]);
+  }
+  return label(verdict);
+}
+
+/** Which calls these are: the server's title, in the user's language. @param {Place} place */
+export function titleOf({ title, part, q_len: queries, kv_len: keys, frames }) {
+  if (!queries || !part) return plain(title);
+  const lengths = keys == null || keys === queries ? count(queries) : `${count(queries)} x ${count(keys)}`;
+  return plain([`${part} ${word("{0} tokens", lengths)}`, frames ? many(frames, "frame") : ""].filter(Boolean).join(", "));
 }
 
 /** @param {number} share */
@@ -52,10 +78,10 @@ export function refusals(places) {
   const found = new Map();
   for (const row of places.flatMap((place) => place.rows)) {
     if (row.ms != null || !row.reason) continue;
-    const sentence = `${backendName(row.backend)} not measured: ${plain(row.reason)}`;
+    const sentence = word("{0} not measured: {1}", backendName(row.backend), plain(row.reason));
     found.set(sentence, (found.get(sentence) ?? 0) + 1);
   }
-  return [...found].map(([sentence, times]) => (times === places.length ? sentence : `${sentence} (${times} of ${places.length} places)`));
+  return [...found].map(([sentence, times]) => (times === places.length ? sentence : word("{0} ({1} of {2} places)", sentence, times, places.length)));
 }
 
 /** One place: a bar for each backend that was timed. */
@@ -74,10 +100,10 @@ export function createBars() {
 
   /** @param {Place} place @param {Map<string, string>} looks */
   function update(place, looks) {
-    setText(name, plain(place.title));
-    setText(detail, [label(place.size), place.heads ? `${figure(place.heads)} heads` : "", label(place.dtype)].filter(Boolean).join(" · "));
+    setText(name, titleOf(place));
+    setText(detail, [label(place.size), place.heads ? many(place.heads, "head") : "", label(place.dtype)].filter(Boolean).join(" · "));
     const bars = barsOf(place, looks);
-    list.setAttribute("aria-label", `milliseconds of a call, fastest first: ${plain(place.title)}`);
+    list.setAttribute("aria-label", word("milliseconds of a call, fastest first: {0}", titleOf(place)));
     const kept = new Map();
     for (const bar of bars) {
       const view = views.get(bar.result.backend) ?? createBar();
@@ -113,7 +139,7 @@ function createBar() {
     fill.setAttribute("width", (100 * width).toFixed(2));
     whisker.setAttribute("d", `M${(100 * low).toFixed(2)} 5H${(100 * high).toFixed(2)}M${(100 * low).toFixed(2)} 2.5v5M${(100 * high).toFixed(2)} 2.5v5`);
     setText(milliseconds, `${figure(result.ms)} ms`);
-    setText(verdict, label(result.verdict));
+    setText(verdict, verdictOf(result));
     setText(facts, known.join(" · "));
   }
 

@@ -14,7 +14,7 @@ import { createButtons } from "../report/buttons.js";
 import { amount, faultIn, listOf, orNull, table, text, whether } from "../report/check.js";
 import { looksOf } from "../report/cells.js";
 import { createSpoken, element, setItems, setText } from "../report/dom.js";
-import { environmentLine, plain, plural, state } from "../report/format.js";
+import { environmentLine, many, plain, state } from "../report/format.js";
 import { FACTS } from "../report/schema.js";
 import { installStyle, watchTone } from "../report/style.js";
 import { createUpdater } from "../report/updater.js";
@@ -30,7 +30,10 @@ const RESULT = table(
     tflops: orNull(amount), share: orNull(amount), error: orNull(amount), peak_gib: orNull(amount), kept: whether,
   },
 );
-const PLACE = table({ title: text, size: text, dtype: text, heads: orNull(amount), rows: listOf(RESULT) });
+const PLACE = table(
+  { title: text, size: text, dtype: text, heads: orNull(amount), rows: listOf(RESULT) },
+  { part: text, frames: amount, q_len: orNull(amount), kv_len: orNull(amount) },
+);
 const BENCH = table({
   node: orNull(text), state: text, environment: FACTS, baseline: text, places: listOf(PLACE), answer: text, text, notes: listOf(text),
 });
@@ -40,15 +43,15 @@ export function completeBench(received) {
   const parts = Object.entries(EMPTY).map(([name, empty]) => [name, received?.[name] ?? empty]);
   const whole = { ...received, ...Object.fromEntries(parts) };
   const fault = faultIn(BENCH, whole);
-  return fault ? { ...EMPTY, state: "unreadable", notes: [`This measurement cannot be shown: ${fault}`] } : whole;
+  return fault ? { ...EMPTY, state: "unreadable", notes: [word("This measurement cannot be shown: {0}", fault)] } : whole;
 }
 
 /** How far it is. @param {Bench} bench */
 export function measuredSoFar(bench) {
   const rows = bench.places.flatMap((place) => place.rows);
   const timed = rows.filter((row) => row.ms != null).length;
-  const more = bench.state === "running" && timed === rows.length ? ", rounds go on" : "";
-  return rows.length ? `${timed} of ${plural(rows.length, "row")} measured${more}` : "";
+  const more = bench.state === "running" && timed === rows.length ? `, ${word("rounds go on")}` : "";
+  return rows.length ? word("{0} of {1} measured", timed, many(rows.length, "row")) + more : "";
 }
 
 /** What stands above the bars: the answer's first sentence and the rest of it. @param {Bench} bench @returns {[string, string]} */
@@ -57,7 +60,7 @@ export function benchHeadline(bench) {
   if (bench.answer) return [first ?? plain(bench.answer), rest ?? ""];
   if (bench.state === "running") return [word("measuring"), ""];
   if (bench.state === "failed" && bench.notes.length) return [plain(bench.notes[bench.notes.length - 1]), ""];
-  if (bench.places.length) return [bench.state === "interrupted" ? "stopped before anything was measured" : "nothing could be measured", ""];
+  if (bench.places.length) return [bench.state === "interrupted" ? word("stopped before anything was measured") : word("nothing could be measured"), ""];
   return [plain(bench.notes[0]) || word("queue the workflow to measure"), ""];
 }
 

@@ -84,8 +84,11 @@ class Vision:
 
 
 class Hearing:
+    def __init__(self, layers=25, channels=1024):
+        self.layers, self.channels = layers, channels
+
     def encode_audio(self, waveform, sample_rate):
-        layers = [torch.randn(1, 100, 1024) for _ in range(25)]
+        layers = [torch.randn(1, 100, self.channels) for _ in range(self.layers)]
         return {"encoded_audio_all_layers": layers, "audio_samples": 32000}
 
 
@@ -101,12 +104,18 @@ def test_vision():
     return (Vision(),)
 
 
-def test_hearing():
-    return (Hearing(),)
+def test_hearing(layers=25, channels=1024):
+    return (Hearing(layers, channels),)
 
 
 def test_frames(count=9):
     return (torch.rand(count, 128, 128, 3), torch.ones(count, 128, 128))
+
+
+def test_masks(count=9):
+    mask = torch.zeros(count, 128, 128)
+    mask[:, 32:96, 32:96] = 1
+    return (mask, [])
 
 
 def test_colours(count=9):
@@ -122,13 +131,16 @@ def test_sound():
 
 
 COUNTED = {}
+PATCHES = {"MultiTalkModelPatch": "speech", "WanUni3CControlnet": "camera"}  # with attention
 
 
 def test_count(model, key):
     """Counts whatever is sampled with the model, from here on."""
     from comfy.patcher_extension import WrappersMP
 
-    counting = _module("counting").Counting(model)
+    patches = [patch.model for patch in model.model_patches_models()]
+    parts = {PATCHES[name]: each for each in patches if (name := type(each).__name__) in PATCHES}
+    counting = _module("counting").Counting(model, parts=parts)
     COUNTED[key] = counting
     model = model.clone()
 
@@ -159,8 +171,9 @@ NODE_CLASS_MAPPINGS = {
     "TestText": _node(("CLIP",), test_text),
     "TestDecoder": _node(("VAE",), test_vae, {"channels": COUNT, "side": COUNT}),
     "TestVision": _node(("CLIP_VISION",), test_vision),
-    "TestHearing": _node(("AUDIO_ENCODER",), test_hearing),
+    "TestHearing": _node(("AUDIO_ENCODER",), test_hearing, {"layers": COUNT, "channels": COUNT}),
     "TestFrames": _node(("IMAGE", "MASK"), test_frames, {"count": COUNT}),
+    "TestMasks": _node(("MASK", "BOUNDING_BOX"), test_masks, {"count": COUNT}),
     "TestColours": _node(("IMAGE", "IMAGE"), test_colours, {"count": COUNT}),
     "TestVideo": _node(("IMAGE", "AUDIO", "FLOAT"), test_video, {"count": COUNT}),
     "TestSound": _node(("AUDIO",), test_sound),

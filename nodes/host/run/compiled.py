@@ -14,9 +14,9 @@ from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch._dynamo.eval_frame import OptimizedModule
 
-from ...attention.run import operator
-from ...attention.run.forward import Forward
-from .override import KEY, PRECISION, Override
+from ....attention.run import operator
+from ....attention.run.forward import Forward
+from ..override import KEY, PRECISION, Override
 
 WRAPPERS = "wrappers"  # of the host's options
 OPTION = "torch_compile_kwargs"  # where the host keeps the settings of its compile node

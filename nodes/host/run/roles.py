@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from comfy.ldm.wan.model import WanModel
 
-from ...attention.record.name import owner_of
-from ...attention.run.follow import calling, running
-from ...attention.run.site import CROSS, Site
-from .override import HOME
-from .report.facts import parts_of
+from ....attention.record.name import owner_of
+from ....attention.run.follow import calling, running
+from ....attention.run.site import CROSS, Site
+from ..override import HOME
+from ..report.facts import parts_of
 
 # By a word in a module's place or class; what a video is made to follow stands before the rest.
 SPECIAL = {

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from types import FrameType
 
-from ...attention.run.follow import local
+from ....attention.run.follow import local
 
 INDEXES = (
     "step",

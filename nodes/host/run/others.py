@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor
 
-from .expected.taking import taker_of
-from .override import KEY, SLOT, Override
-from .report.facts import parts_of
+from ..expected.taking import taker_of
+from ..override import KEY, SLOT, Override
+from ..report.facts import parts_of
 from .sampler import Sampler
 
 ALONE = "this node neither tells nor changes them"

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ...attention.record.name import owner_of
-from ...attention.run.forward import Forward, Place
-from ...attention.run.intercept import past_sdpa
-from ...attention.run.names import Names
-from .override import SLOT, HostCall, kept
+from ....attention.record.name import owner_of
+from ....attention.run.forward import Forward, Place
+from ....attention.run.intercept import past_sdpa
+from ....attention.run.names import Names
+from ..override import SLOT, HostCall, kept
 from .roles import host_functions
 
 OWN = __name__.partition(".")[0]
