@@ -104,3 +104,11 @@ def test_a_device_that_cannot_be_used_is_told_with_torch_s_first_sentence(monkey
 
     with pytest.raises(ValueError, match=r"^device 'xpu' cannot be used: no such device$"):
         environment.require("xpu")
+
+
+@pytest.mark.parametrize(
+    ("number", "version"),
+    [(8907, "8.9.7"), (90000, "9.0.0"), (91002, "9.10.2"), (100100, "10.1.0"), (None, None)],
+)
+def test_cudnn_is_told_as_its_maker_writes_it(make_environment, number, version):
+    assert make_environment(cudnn=number).facts()["cudnn"] == version

@@ -177,3 +177,15 @@ def test_words_of_others_cannot_make_it_larger(make_call):
     huge = {**payload, "model": {"class": "x" * 10**6}, "environment": {"gpu": "y" * 10**6}}
 
     assert size(bounded(huge)) <= MOST_BYTES
+
+
+def test_the_smallest_event_has_totals_and_words_that_can_be_read(make_call):
+    payload = payload_of(of_long_words(make_call).snapshot(), FACTS)
+    payload["notes"] = [f"{n} {'word ' * 2000}" for n in range(100)]
+
+    least = bounded(payload, 1)
+
+    assert (least["rows"], least["notes"], least["fallbacks"]) == ([], [], [])
+    assert (least["calls"], len(least["runs"])) == (300, 1)
+    assert least["left_out"]["notes"] == 100
+    assert len(least["requested"]) == 43

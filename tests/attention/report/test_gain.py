@@ -47,6 +47,13 @@ def test_what_was_left_to_the_host_gains_nothing():
     assert found["attention"] == 1.5
 
 
+def test_each_call_that_was_left_to_the_host_counts_alike_on_both_sides():
+    calls = [(SELF, "auto", 100.0)] + [(TEXT, "host", 100.0)] * 4
+    found = gain_of(snapshot(*calls), {SELF: 200.0})
+
+    assert found["attention"] == 1.2  # 600 ms to 500
+
+
 def test_a_slower_choice_is_told_as_it_is():
     assert gain_of(snapshot((SELF, "math", 200.0)), {SELF: 100.0})["attention"] == 0.5
 
