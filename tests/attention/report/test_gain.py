@@ -71,3 +71,10 @@ def test_the_whole_run_is_not_told_before_it_is_over():
     found = gain_of(snapshot((SELF, "auto", 100.0), state="interrupted"), {SELF: 200.0})
 
     assert (found["attention"], found["run"]) == (2.0, None)
+
+
+def test_the_whole_run_is_not_told_where_attention_took_longer_than_it():
+    """Several devices at once: their times together say nothing of the clock's."""
+    found = gain_of(snapshot((SELF, "auto", 900.0), seconds=0.6), {SELF: 1800.0})
+
+    assert (found["attention"], found["run"]) == (2.0, None)
