@@ -104,3 +104,23 @@ def test_a_device_that_cannot_be_used_is_told_with_torch_s_first_sentence(monkey
 
     with pytest.raises(ValueError, match=r"^device 'xpu' cannot be used: no such device$"):
         environment.require("xpu")
+
+
+@pytest.mark.parametrize(
+    ("number", "version"),
+    [(8907, "8.9.7"), (90000, "9.0.0"), (91002, "9.10.2"), (100100, "10.1.0"), (None, None)],
+)
+def test_cudnn_is_told_as_its_maker_writes_it(make_environment, number, version):
+    assert make_environment(cudnn=number).facts()["cudnn"] == version
+
+
+def test_what_torch_keeps_for_itself_is_free_memory(monkeypatch):
+    """On a card: 5 GiB that the driver has left, and 2 of the 3 that torch keeps."""
+    cuda, gib = environment.torch.cuda, 2**30
+    monkeypatch.setattr(cuda, "mem_get_info", lambda device: (5 * gib, 80 * gib))
+    monkeypatch.setattr(cuda, "memory_reserved", lambda device: 3 * gib)
+    monkeypatch.setattr(cuda, "memory_allocated", lambda device: gib)
+
+    assert environment.free_memory("cuda:0") == 7 * gib
+    assert environment.free_memory("cpu") > 0
+    assert environment.free_memory("mps") is None

@@ -33,6 +33,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--python", default=str(ROOT / ".venv/bin/python"), help="of the CPU tier")
     parser.add_argument("--comfyui", metavar="PATH", help="for the tests inside a real ComfyUI")
     parser.add_argument("--host-python", help="ComfyUI's own")
+    parser.add_argument(
+        "--inside", metavar="A,B", help="tests for ComfyUI; default all that need no server"
+    )
     parser.add_argument("--results", type=Path, help="keeps what was tried as lines of JSON")
     parser.add_argument("--again", type=Path, help="try the survivors of such a file, no new ones")
     return parser.parse_args()
@@ -89,7 +92,8 @@ class Trials:
         self._tier(tried, near, self._given.python, ["tests/attention"])
         if self._given.comfyui:
             left = [one["number"] for one in tried if not one["killed"]]
-            inside = alone(self._copy)
+            chosen = self._given.inside
+            inside = chosen.split(",") if chosen else alone(self._copy)
             self._tier(tried, left, self._given.host_python, inside, self._given.comfyui)
         return [{key: one[key] for key in one if key != "source"} | _lines(one) for one in tried]
 

@@ -51,3 +51,15 @@ def test_the_others_refuse_every_call(make_call):
 
     assert known.keys() == BACKENDS.keys()
     assert refused == BACKENDS.keys() - JOINABLE.keys()
+
+
+@pytest.mark.parametrize("name", list(JOINABLE))
+def test_a_mask_is_refused_and_else_what_the_kernel_refuses(make_call, make_environment, name):
+    backend, machine = joinable(BACKENDS, Sums())[name], make_environment()
+    call = make_call(dtype=torch.float64)
+
+    assert backend.refusals(make_call(), machine) == []
+    for mask in ("bool", "float"):
+        first = backend.refusals(make_call(mask=mask), machine)[0]
+        assert first == "masked call, ring attention takes no mask"
+    assert backend.refusals(call, machine) == BACKENDS[name].refusals(call, machine) != []

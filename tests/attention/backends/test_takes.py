@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from wanattn.attention.backends import BACKENDS
+from wanattn.attention.backends import BACKENDS, packages
 
 CARDS = ((7, 0), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (10, 3), (12, 0))
 AMPERE_ON = "8.0 8.6 8.9 9.0 10.0 10.3 12.0"
@@ -80,3 +80,15 @@ def test_a_kernel_takes_these_calls_and_no_others(takes, make_environment, name)
 def test_a_fused_kernel_takes_batches_up_to_where_its_results_go_wrong(takes, name):
     assert takes(name, "batch", {"batch": 32768})
     assert not takes(name, "batch", {"batch": 32769})
+
+
+@pytest.mark.parametrize(("card", "most"), [((9, 0), 256), ((10, 0), 128), ((10, 3), 128)])
+def test_flash_attention_4_takes_larger_heads_on_hopper_alone(
+    takes, make_environment, monkeypatch, card, most
+):
+    monkeypatch.setattr(packages, "find", lambda package: packages.Found(print))
+    machine = make_environment(card)
+    sizes = [{"head_dim": size, "value_dim": size} for size in SIZES]
+    fits = [each["head_dim"] for each in sizes if takes("fa4", "head_dim", each, machine)]
+
+    assert fits == [size for size in SIZES if size <= most and size % 8 == 0]

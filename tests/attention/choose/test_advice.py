@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -382,3 +383,14 @@ def test_the_readme_says_what_the_table_says(card, known):
 
 def test_the_readme_has_a_row_for_every_card_people_ask_for():
     assert {"RTX 5090", "RTX 4090", "RTX 3090", "H100", "AMD"} <= {card for card, _ in ROWS}
+
+
+@pytest.mark.parametrize(
+    ("environment", "device", "told"),
+    [
+        (PLAIN, "cpu", "On a CPU flash is the one fused kernel"),
+        (replace(INTEL, cards=()), "xpu", "No card was found"),
+    ],
+)
+def test_without_a_card_nothing_is_told_of_one(environment, device, told):
+    assert use(environment, device) == f"{told} (not measured here; wanattn bench measures it)."

@@ -1,5 +1,7 @@
 """What a call will run on, told before there are tensors."""
 
+import dataclasses
+
 import pytest
 import torch
 from wanattn.attention.call import Call
@@ -45,6 +47,15 @@ def test_a_name_that_cannot_run_here_gives_way_with_its_reason():
 
 def test_what_is_left_to_the_host_has_the_functions_name():
     assert told("host").active == "attention_host"
+
+
+def test_auto_where_nothing_can_be_chosen_has_the_hosts_name_and_the_reason():
+    found = told(call=dataclasses.replace(CALL, device="mps"))
+
+    assert (found.active, found.reason) == (
+        "attention_host",
+        "auto has nothing to choose from on mps",
+    )
 
 
 def test_math_writes_down_the_whole_score_matrix():

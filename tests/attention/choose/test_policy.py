@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from wanattn.attention.choose.policy import NoBackend, Policy, auto_order, candidates, choose
+from wanattn.attention.choose.policy import HOST, NoBackend, Policy, auto_order, candidates, choose
 
 
 def test_unknown_backend_names_the_known_ones():
@@ -53,6 +53,22 @@ def test_stop_asks_only_the_named_backend(make_call, make_environment):
     assert [(r.name, r.reasons) for r in choice.rejected] == [
         ("flash", ("masked call, kernel takes no mask",))
     ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "backend", "reason"),
+    [
+        (Policy("flash", "stop"), None, "FlashAttention does not exist on xpu"),
+        (Policy("flash"), HOST, "torch's kernels cannot be chosen one by one on xpu"),
+        (Policy("auto", "stop"), HOST, "torch's kernels cannot be chosen one by one on xpu"),
+    ],
+)
+def test_on_a_device_without_a_choice_only_a_named_backend_that_must_run_stops(
+    make_call, make_environment, policy, backend, reason
+):
+    choice = choose(make_call(device="xpu:0"), make_environment(), policy)
+
+    assert (choice.backend, choice.reason) == (backend, reason)
 
 
 def test_choice_and_rejections_cover_the_candidates_up_to_the_choice(make_call, make_environment):

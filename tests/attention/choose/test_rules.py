@@ -5,7 +5,7 @@ import time
 import pytest
 from wanattn.attention.call import ROLES
 from wanattn.attention.choose.policy import NoBackend, Policy
-from wanattn.attention.choose.rules import Rule, Rulings, check, parse_ranges
+from wanattn.attention.choose.rules import RULE_ROLES, Rule, Rulings, check, parse_ranges
 from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.run.dispatch import UNPLACED, Dispatcher
 from wanattn.attention.run.forward import Forward
@@ -174,6 +174,14 @@ def test_later_rules_win_where_they_meet():
 @pytest.mark.parametrize("role", ROLES)
 def test_any_takes_every_role(role):
     assert backends(Rulings([Rule.parse("any", "", "", "math")]), role, None, [None]) == ["math"]
+
+
+def test_the_roles_to_choose_from_are_those_of_calls_with_vace_as_one():
+    alone = [role for role in ROLES if not role.startswith("vace ")]
+
+    assert sorted(RULE_ROLES) == sorted(["any", "vace", *alone])
+    for role in ("vace self", "vace text"):
+        assert Rulings([Rule.parse("vace", "", "", "math")]).of(role, None, None)
 
 
 def test_unknown_step_or_block_gets_only_rules_that_name_none():

@@ -153,6 +153,7 @@ def test_the_first_line_names_a_card_that_torch_cannot_use(environment, card, wh
         (with_card("Tesla P40", (6, 1), CU126), "cuda"),
         (with_card("GH200 480GB", (9, 0), ("sm_80", "sm_90a")), "cuda"),
         (with_card("GB300", (10, 3), ("sm_100f",)), "cuda:0"),
+        (with_card("a card in another way of writing", (9, 0), ("gfx1100", "sm_next")), "cuda"),
         (with_card("some card of a torch that tells nothing", (9, 0), ()), "cuda"),
     ],
 )

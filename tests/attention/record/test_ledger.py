@@ -143,12 +143,13 @@ def test_the_rows_that_are_kept_are_those_that_took_the_most_time_then_calls(rec
         for one in milliseconds:
             book.enter([(1, record(active=name, milliseconds=one))], waiting=False)
 
-    kept = {most: [row.active for row in book.copied(most)] for most in (1, 3, 4, 5, None)}
+    kept = {most: [row.active for row in book.copied(most)] for most in (1, 3, 4, 5, 9, None)}
 
     assert kept == {
         1: ["b"],
         3: ["b", "e", "a"],
         4: ["b", "e", "a", "c"],
         5: list("abcde"),
+        9: list("abcde"),
         None: list("abcde"),
     }

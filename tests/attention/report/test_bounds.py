@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import astuple
 
 import pytest
 from wanattn.attention.record.record import Record
 from wanattn.attention.record.recorder import Recorder
-from wanattn.attention.report.bounds import MOST_BYTES, bounded
+from wanattn.attention.report.bounds import MOST_BYTES, Bounds, bounded
 from wanattn.attention.report.payload import payload_of
 from wanattn.attention.report.text import summary
 
@@ -177,3 +178,20 @@ def test_words_of_others_cannot_make_it_larger(make_call):
     huge = {**payload, "model": {"class": "x" * 10**6}, "environment": {"gpu": "y" * 10**6}}
 
     assert size(bounded(huge)) <= MOST_BYTES
+
+
+def test_the_smallest_event_has_totals_and_words_that_can_be_read(make_call):
+    payload = payload_of(of_long_words(make_call).snapshot(), FACTS)
+    payload["notes"] = [f"{n} {'word ' * 2000}" for n in range(100)]
+
+    least = bounded(payload, 1)
+
+    assert (least["rows"], least["notes"], least["fallbacks"]) == ([], [], [])
+    assert (least["calls"], len(least["runs"])) == (300, 1)
+    assert least["left_out"]["notes"] == 100
+    assert len(least["requested"]) == 43
+
+
+def test_what_is_too_large_is_cut_by_half_and_no_further():
+    for before, after in zip(astuple(Bounds()), astuple(Bounds().halved()), strict=True):
+        assert after == before // 2

@@ -47,6 +47,13 @@ def test_what_was_left_to_the_host_gains_nothing():
     assert found["attention"] == 1.5
 
 
+def test_each_call_that_was_left_to_the_host_counts_alike_on_both_sides():
+    calls = [(SELF, "auto", 100.0)] + [(TEXT, "host", 100.0)] * 4
+    found = gain_of(snapshot(*calls), {SELF: 200.0})
+
+    assert found["attention"] == 1.2  # 600 ms to 500
+
+
 def test_a_slower_choice_is_told_as_it_is():
     assert gain_of(snapshot((SELF, "math", 200.0)), {SELF: 100.0})["attention"] == 0.5
 
@@ -62,5 +69,12 @@ def test_no_figure_where_the_run_was_not_timed():
 
 def test_the_whole_run_is_not_told_before_it_is_over():
     found = gain_of(snapshot((SELF, "auto", 100.0), state="interrupted"), {SELF: 200.0})
+
+    assert (found["attention"], found["run"]) == (2.0, None)
+
+
+def test_the_whole_run_is_not_told_where_attention_took_longer_than_it():
+    """Several devices at once: their times together say nothing of the clock's."""
+    found = gain_of(snapshot((SELF, "auto", 900.0), seconds=0.6), {SELF: 1800.0})
 
     assert (found["attention"], found["run"]) == (2.0, None)

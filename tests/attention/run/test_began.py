@@ -233,3 +233,19 @@ def test_a_run_begins_without_what_the_last_one_found(tensors):
     dispatcher.end_forward()
 
     assert dispatcher.warnings == []
+
+
+def test_each_run_says_once_that_it_was_not_finite(tensors):
+    operands = tensors()
+    operands[0][0, 1, 17] = torch.nan
+    dispatcher = Dispatcher(Policy("flash"), blocks=40)
+    told = []
+    for _ in range(2):
+        dispatcher.reset()
+        for step in range(2):
+            attend(dispatcher, operands, forward_of(step), 0)
+            dispatcher.end_forward(wait=True)
+        told.append(list(dispatcher.warnings))
+
+    assert told[0] == told[1]
+    assert len(told[0]) == 1 and "step 0, block 0" in told[0][0]

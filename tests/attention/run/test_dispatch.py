@@ -379,6 +379,23 @@ def test_a_run_whose_steps_are_not_known_refuses_no_rule():
         dispatcher.reset(4)
 
 
+@pytest.mark.parametrize("which", range(3))
+def test_a_layout_that_a_kernel_would_misread_is_met_anew_among_calls_of_its_shape(
+    tensors, forward, which
+):
+    """The layout of Wan, tokens before heads, and one with as long a way to the next token whose head_dim has gaps."""
+    usual = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in tensors()]
+    apart = list(usual)
+    apart[which] = torch.stack([apart[which]] * 2, dim=-1).flatten(3)[..., ::2]
+    assert apart[which].stride(2) == usual[which].stride(2)
+    dispatcher = Dispatcher(Policy("flash"))
+
+    results = [attend(dispatcher, operands, forward) for operands in (usual, apart, usual)]
+
+    assert [record.active for record in records(forward)] == ["flash", "math", "flash"]
+    torch.testing.assert_close(results[1], results[0])
+
+
 def test_without_timings_nothing_was_spent_on_finding_out(tensors, forward):
     dispatcher = Dispatcher(Policy("flash"))
     attend(dispatcher, tensors(), forward)

@@ -100,3 +100,13 @@ def test_an_error_in_a_forward_puts_every_name_back(importer, names):
     with pytest.raises(ZeroDivisionError), names.led(), entered(Forward()):
         raise ZeroDivisionError
     assert importer.optimized is attention
+
+
+@pytest.mark.parametrize("module", ["ours", "ours.run.part"])
+def test_modules_of_our_own_keep_their_names(monkeypatch, module):
+    own = types.ModuleType(module)
+    own.optimized = attention
+    monkeypatch.setitem(sys.modules, module, own)
+
+    with Names({attention: handled}, "ours").led():
+        assert not isinstance(own.optimized, StandIn)
