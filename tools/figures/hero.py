@@ -116,6 +116,10 @@ def drawn(options) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = open_page(browser, options.address)
         page.set_viewport_size(VIEW)
+        page.evaluate(
+            "() => window.app.extensionManager.setting.set('Comfy.Minimap.Visible', false)"
+        )
+        page.keyboard.press("Escape")  # the templates that a new user is shown
         places = page.evaluate(BUILD, payloads)
         told = [
             {**payload, "node": node, "grid": payload["grid"] if name == "panel" else None}
