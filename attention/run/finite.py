@@ -170,4 +170,5 @@ def _sum(tensor: torch.Tensor, whole: bool, seat: torch.Tensor) -> None:
 
 
 def _total(part: torch.Tensor, seat: torch.Tensor) -> None:
-    torch.sum(part.detach(), dim=tuple(range(part.ndim)), dtype=torch.float32, out=seat)
+    part = part.detach() if part.requires_grad else part
+    torch.sum(part, dim=tuple(range(part.ndim)), dtype=torch.float32, out=seat)

@@ -66,7 +66,7 @@ class Names:
         self._lock = threading.Lock()
         self._inside = 0
         self._modules = 0
-        self._places: list[tuple[dict, str, Handler, Callable]] = []
+        self._places: list[tuple[dict, str, Handler, Callable, StandIn]] = []
         self._put: list[tuple[dict, str, StandIn]] = []
         self._made: dict[int, StandIn] = {}
 
@@ -89,7 +89,7 @@ class Names:
         with self._lock:
             return [
                 (f"{known.get('__name__', '')}.{name}", known[name])
-                for known, name, _, original in self._places
+                for known, name, _, original, _ in self._places
                 if name in known
                 and not isinstance(known[name], StandIn)
                 and known[name] is not original
@@ -98,11 +98,15 @@ class Names:
     def _install(self) -> None:
         if len(sys.modules) != self._modules:
             self._find()
-        for known, name, handler, original in self._places:
+        for known, name, handler, original, usual in self._places:
             function = known.get(name)
-            if not callable(function) or isinstance(function, StandIn):
+            if function is original:
+                stand_in = usual
+            elif not callable(function) or isinstance(function, StandIn):
                 continue
-            known[name] = stand_in = self._stand_in(function, handler, function is not original)
+            else:
+                stand_in = self._stand_in(function, handler, foreign=True)
+            known[name] = stand_in
             self._put.append((known, name, stand_in))
 
     def _stand_in(self, function: Callable, handler: Handler, foreign: bool) -> StandIn:
@@ -131,4 +135,6 @@ class Names:
             for name, value in list(known.items()):
                 function = wanted.get(id(value))
                 if function is not None and (id(known), name) not in seen:
-                    self._places.append((known, name, self._handlers[function], function))
+                    handler = self._handlers[function]
+                    usual = self._stand_in(function, handler, foreign=False)
+                    self._places.append((known, name, handler, function, usual))
