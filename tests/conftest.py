@@ -25,7 +25,6 @@ from wanattn.tests.fixtures import (  # noqa: E402, F401
     own_cache,
     tensors,
 )
-from wanattn.tests.web.pages import browser  # noqa: E402, F401
 
 
 class _PlainRoot:

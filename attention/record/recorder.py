@@ -174,7 +174,8 @@ class Recorder:
                 self.runs[-1].past[how, role, ""] += 1
 
     def _drop(self) -> None:
-        self._enter()
+        if self._ledger.entered <= self._dropped:  # else the oldest is in it already
+            self._enter()
         self._calls.popleft()
         self._dropped += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,30 @@ TYPES = {".js": "text/javascript", ".json": "application/json"}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """A Chromium; the test is skipped where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright not installed")
-    chromium = shutil.which("chromium") or shutil.which("chrome")
-    if chromium is None:
-        pytest.skip("no chromium on the PATH")
-    with playwright.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
+class Chromium:
+    """Started when it is first asked for, and again once it was closed."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._browser = None
+
+    def opened(self):
+        """Skips the test that asks where there is none."""
+        if self._browser is None:
+            playwright = pytest.importorskip(
+                "playwright.sync_api", reason="playwright not installed"
+            )
+            found = shutil.which("chromium") or shutil.which("chrome")
+            if found is None:
+                pytest.skip("no chromium on the PATH")
+            tool = self._open.enter_context(playwright.sync_playwright())
+            self._browser = tool.chromium.launch(executable_path=found, args=FLAGS)
+            self._open.callback(self._browser.close)
+        return self._browser
+
+    def close(self) -> None:
+        self._browser = None
+        self._open.close()
 
 
 def open_modules(browser):

@@ -21,6 +21,8 @@ from wanattn.attention.run.dispatch import Dispatcher
 from wanattn.attention.run.forward import Forward
 from wanattn.tests.fixtures import attend as one_call
 
+PROFILERS = ("whole", "of_autograd", "warming_up")
+
 
 @pytest.fixture
 def lying(monkeypatch):
@@ -169,23 +171,35 @@ def test_a_call_beside_a_profiled_one_does_not_wait_for_it():
     assert result.shape == (2,)
 
 
-@pytest.mark.parametrize("kind", ["whole", "of_autograd", "warming_up"])
-def test_no_kind_of_profiler_in_another_thread_ends_the_process(kind):
+@pytest.fixture(scope="module")
+def beside():
+    """How a process ends in which another thread profiles, by its kind, and its last line; all run at once."""
+    script = str(Path(__file__).with_name("other_profiler.py"))
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = {
+        kind: subprocess.Popen([sys.executable, script, kind], **piped)
+        for kind in (*PROFILERS, "ended")
+    }
+
+    def beside(kind):
+        told, wrong = running[kind].communicate(timeout=300)
+        return running[kind].returncode, (told.splitlines() or [wrong])[-1]
+
+    yield beside
+    for each in running.values():
+        each.kill()
+        each.communicate()
+
+
+@pytest.mark.parametrize("kind", PROFILERS)
+def test_no_kind_of_profiler_in_another_thread_ends_the_process(beside, kind):
     code, told = beside(kind)
 
     assert (code, told) == (0, f"proved 0 of 3, then True: {evidence.OTHER}")
 
 
-def test_a_profiler_that_has_ended_costs_no_proof():
+def test_a_profiler_that_has_ended_costs_no_proof(beside):
     assert beside("ended") == (0, "proved 3 of 3, then True: ")
-
-
-def beside(kind):
-    """How a process ends in which another thread profiles, and its last line."""
-    script = Path(__file__).with_name("other_profiler.py")
-    command = [sys.executable, str(script), kind]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    return ended.returncode, (ended.stdout.splitlines() or [ended.stderr])[-1]
 
 
 def test_the_node_says_why_calls_went_unproved(tensors):
