@@ -30,6 +30,7 @@ class Reach:
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     failed: list[str] = field(default_factory=list)
     _test: str = IMPORT
+    _files: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         threading.settrace(self._entered)
@@ -65,13 +66,18 @@ class Reach:
 
     def _entered(self, frame, event, argument):
         path = frame.f_code.co_filename
+        if path not in self._files:
+            self._files[path] = self._file(path)
+        return self._line(frame, event, argument) if self._files[path] else None
+
+    def _file(self, path: str) -> str:
+        """Its name in the repository, empty for what is in none of the folders."""
         if not path.startswith(tuple(f"{self.copy / folder}{os.sep}" for folder in self.folders)):
-            return None
-        return self._line(frame, event, argument)
+            return ""
+        return path[len(str(self.copy)) + 1 :].replace(os.sep, "/")
 
     def _line(self, frame, event, argument):
-        file = frame.f_code.co_filename[len(str(self.copy)) + 1 :].replace(os.sep, "/")
-        self.lines[self._test].add((file, frame.f_lineno))
+        self.lines[self._test].add((self._files[frame.f_code.co_filename], frame.f_lineno))
         return self._line
 
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
+from wanattn.attention.backends import packages
 from wanattn.attention.choose.policy import HOST, NoBackend, Policy, auto_order, candidates, choose
 
 
@@ -69,6 +72,20 @@ def test_on_a_device_without_a_choice_only_a_named_backend_that_must_run_stops(
     choice = choose(make_call(device="xpu:0"), make_environment(), policy)
 
     assert (choice.backend, choice.reason) == (backend, reason)
+
+
+def test_words_that_come_from_a_file_are_as_good_as_those_in_the_source(
+    make_call, make_environment, monkeypatch
+):
+    """Python keeps those in the source as one object each."""
+    backend, on_refusal, device = json.loads('["auto", "stop", "cuda:0"]')
+    policy, call = Policy(backend, on_refusal), make_call(device=device)
+    monkeypatch.setattr(packages, "find", lambda package: packages.Found(print))
+
+    asked = candidates(call, make_environment(), policy)
+
+    assert {"fa3", "fa2"} <= set(asked) and asked[-4:] == auto_order(call, make_environment())
+    assert NoBackend(call, policy, ()).advice == "Set backend to 'host' to let ComfyUI decide."
 
 
 def test_choice_and_rejections_cover_the_candidates_up_to_the_choice(make_call, make_environment):

@@ -33,6 +33,16 @@ def test_the_picture_has_the_colours_of_what_ran(payload):
     assert (image - flash).abs().amax(-1).lt(0.01).sum() > 100
 
 
+@pytest.mark.parametrize("rows", [1, 60])
+def test_no_line_of_the_picture_is_cut_off(payload, rows):
+    pytest.importorskip("matplotlib", reason="the picture needs matplotlib")
+
+    image = picture.draw({**payload, "grid": [], "rows": [payload["rows"][0]] * rows})[0]
+
+    for edge in (image[:4], image[-4:]):
+        assert (edge - image[0, 0]).abs().max() < 0.1
+
+
 def test_without_matplotlib_it_says_so(payload, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 

@@ -24,6 +24,7 @@ from wanattn.attention.choose.measure.timings import (
     bucket,
     default_path,
     key_of,
+    own_timings,
     parse,
     render,
 )
@@ -374,6 +375,26 @@ def test_two_threads_lose_nothing(path, make_call):
     assert len(parse(path.read_text())["card"]) == 80
 
 
-def test_default_path_is_in_the_home_folder():
-    assert default_path().is_relative_to(Path.home())
-    assert default_path().name == "timings.json"
+@pytest.mark.parametrize(
+    ("system", "folder"),
+    [
+        ("win32", "AppData/Local/wanattn"),
+        ("darwin", "Library/Caches/wanattn"),
+        ("linux", ".cache/wanattn"),
+    ],
+)
+def test_default_path_is_in_the_home_folder_where_the_system_has_such_files(
+    monkeypatch, system, folder
+):
+    monkeypatch.setattr(sys, "platform", system)
+
+    assert default_path() == Path.home() / folder / "timings.json"
+
+
+def test_without_a_host_what_was_timed_is_read_again_unless_it_is_to_be_forgotten(
+    empty_cache, make_call
+):
+    own_timings("cpu").write(make_call(), {"flash": FLASH})
+
+    assert own_timings("cpu").read(make_call()) == {"flash": FLASH}
+    assert own_timings("cpu", forget=True).read(make_call()) == {}
