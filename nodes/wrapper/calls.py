@@ -14,7 +14,7 @@ from ...attention.call import Inputs
 from ...attention.run.forward import Forward, Place
 from ...attention.run.given import facts
 from ...attention.run.intercept import answer_sdpa
-from ...attention.run.names import Handler, Names, StandIn
+from ...attention.run.names import CALLER, Handler, Names, StandIn
 from ...attention.run.operator import attend
 from .modes import SPARSE, Asked, Way, asked, computed_in, kept, way
 from .within import Within
@@ -23,7 +23,6 @@ OWN = __name__.partition(".")[0]
 MODEL = ".wanvideo.modules.model"
 ATTENTION = ".wanvideo.modules.attention"
 RADIAL = ".wanvideo.radial_attention.attn_mask"
-CALLER = 3  # frames up from a handler; those of the stand-in and of its class above lie between
 DENSE = "sparse_sage_attn"  # what the wrapper calls the sparse kernel where it computes all
 
 
@@ -121,7 +120,7 @@ class Watching(StandIn):
     def __call__(self, *args, **kwargs):
         if torch.compiler.is_compiling():
             return self.function(*args, **kwargs)
-        return super().__call__(*args, **kwargs)
+        return self.answer(args, kwargs)
 
 
 class Taking(StandIn):
@@ -132,7 +131,7 @@ class Taking(StandIn):
     def __call__(self, *args, **kwargs):
         if torch.compiler.is_compiling():
             return _traced(self.function, args, kwargs)
-        return super().__call__(*args, **kwargs)
+        return self.answer(args, kwargs)
 
 
 def _traced(function: Callable, args: tuple, kwargs: dict):
