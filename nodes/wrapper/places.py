@@ -21,7 +21,7 @@ class Places:
         self._modes: dict[str, str] = {}
         self._blocks: dict[str, int | None] = {}
         self._transformer = transformer
-        self.known: dict[tuple, Place] = {}
+        self.known: dict[tuple, Place] = {}  # by all that decides within a run
 
     def running(self, frame: FrameType) -> str:
         """The innermost module whose method runs in `frame` or above it."""
