@@ -16,6 +16,7 @@ from .forward import Forward
 
 Handler = Callable[[Forward, Callable, tuple, dict, bool], object]
 Hook = tuple[str, str]
+CALLER = 3  # frames up from a handler, past those of a stand-in, to the code that called the name
 
 
 class StandIn:
@@ -37,6 +38,9 @@ class StandIn:
         return getattr(self.function, name)  # its name, and what it wraps, which some packs call
 
     def __call__(self, *args, **kwargs):
+        return self.answer(args, kwargs)
+
+    def answer(self, args: tuple, kwargs: dict):
         keyword, key = self.hook
         if not self.foreign and key in (kwargs.get(keyword) or ()):
             return self.function(*args, **kwargs)

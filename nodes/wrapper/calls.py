@@ -12,11 +12,11 @@ import torch.nn.functional as F
 
 from ...attention.call import Inputs
 from ...attention.run.forward import Forward, Place
-from ...attention.run.given import Split
+from ...attention.run.given import facts
 from ...attention.run.intercept import answer_sdpa
-from ...attention.run.names import Handler, Names, StandIn
+from ...attention.run.names import CALLER, Handler, Names, StandIn
 from ...attention.run.operator import attend
-from .modes import SPARSE, Given, given_of, kept, way
+from .modes import SPARSE, Asked, Way, asked, computed_in, kept, way
 from .within import Within
 
 OWN = __name__.partition(".")[0]
@@ -26,28 +26,75 @@ RADIAL = ".wanvideo.radial_attention.attn_mask"
 DENSE = "sparse_sage_attn"  # what the wrapper calls the sparse kernel where it computes all
 
 
-def _call(mode: str, layout: str, casts: bool, forward: Forward, function, args, kwargs, foreign):
-    """One call of one of the wrapper's functions, given back as the function would give it."""
-    if not isinstance(forward, Within) or forward.taker is None:
-        return function(*args, **kwargs)
-    given = given_of(args, kwargs, mode, casts)
-    back = way(function, given.mode, layout)
-    q, k, v = (x if layout == "HND" else x.transpose(1, 2) for x in (given.q, given.k, given.v))
-    place = forward.placed(q.shape[2], k.shape[2], given.mode, foreign, given.left)
-    if forward.chooses and not place.left:
-        q, k, v = (x.to(given.dtype) for x in (q, k, v))  # B H N D
-    leave = functools.partial(back, args, kwargs, q.shape[1])
-    result = forward.taker.run(
-        Split(Inputs(q, k, v, given.mask, given.scale), leave), place, forward
-    )
-    return result if layout == "HND" else _back(result, given, casts)
+class WrapperCall:
+    """Tensors are [batch, tokens, heads, head_dim] in the layout NHD, [batch, heads, tokens, head_dim] in HND.
+
+    `back` is the function that runs the call where it is left alone, with `args` and `kwargs`. Kernels are given the
+    tensors in `dtype`, as they are where it is None.
+    """
+
+    __slots__ = ("_inputs", "_left", "args", "asked", "back", "dtype", "kwargs")
+
+    def __init__(
+        self, back: Way, args: tuple, kwargs: dict, asked: Asked, dtype: torch.dtype | None
+    ) -> None:
+        self.back = back
+        self.args = args
+        self.kwargs = kwargs
+        self.asked = asked
+        self.dtype = dtype
+        self._inputs: Inputs | None = None
+        self._left = False
+
+    def facts(self) -> tuple:
+        q, k, v, _, mask, *_ = self.asked
+        return self.back.layout, self.dtype, *facts(q, k, v, mask)
+
+    def device(self) -> torch.device:
+        return self.asked.q.device
+
+    def inputs(self) -> Inputs:
+        if self._inputs is None:
+            asked = self.asked
+            q, k, v = self._apart(asked.q), self._apart(asked.k), self._apart(asked.v)
+            self._inputs = Inputs(q, k, v, asked.mask, asked.scale)
+        return self._inputs
+
+    def _apart(self, x: torch.Tensor) -> torch.Tensor:
+        if self.back.layout == "NHD":
+            x = x.transpose(1, 2)  # B N H D -> B H N D
+        return x if self.dtype in (None, x.dtype) else x.to(self.dtype)
+
+    def leave(self) -> torch.Tensor:
+        self._left = True
+        return self.back(*self.args, **self.kwargs)
+
+    def laid_out(self, result: torch.Tensor) -> torch.Tensor:
+        """As the wrapper's function would give it; what it ran itself is so already."""
+        if self._left or self.back.layout == "HND":
+            return result
+        return _given_back(result, self.asked)
 
 
-def _back(result: torch.Tensor, given: Given, casts: bool) -> torch.Tensor:
+def _given_back(result: torch.Tensor, asked: Asked) -> torch.Tensor:
     """[batch, tokens, heads, head_dim], in the query's dtype but where older versions leave it in that of sdpa."""
-    result = result.transpose(1, 2).contiguous()
-    flash = "flash" in given.mode
-    return result.to(given.q.dtype) if flash and result.dtype != given.q.dtype else result
+    result = result.transpose(1, 2).contiguous()  # B H N D -> B N H D
+    flash = "flash" in asked.mode
+    return result.to(asked.q.dtype) if flash and result.dtype != asked.q.dtype else result
+
+
+def _call(fixed: str, layout: str, casts: bool, forward: Forward, function, args, kwargs, foreign):
+    """One call of one of the wrapper's functions, given back as the function would give it."""
+    taker = forward.taker
+    if not isinstance(forward, Within) or taker is None:
+        return function(*args, **kwargs)
+    call = asked(fixed, *args, **kwargs)
+    tokens = 1 if layout == "NHD" else 2
+    lengths = call.q.shape[tokens], call.k.shape[tokens]
+    place = forward.placed(sys._getframe(CALLER), *lengths, call.mode, foreign, call.left)
+    dtype = computed_in(call, casts) if forward.chooses and not place.left else None
+    given = WrapperCall(way(function, call.mode, layout), args, kwargs, call, dtype)
+    return given.laid_out(taker.run(given, place, forward))
 
 
 def _sdpa(forward: Forward, function: Callable, args: tuple, kwargs: dict, foreign: bool):
@@ -55,9 +102,10 @@ def _sdpa(forward: Forward, function: Callable, args: tuple, kwargs: dict, forei
     taker = forward.taker
     if not isinstance(forward, Within) or taker is None:
         return function(*args, **kwargs)
+    caller = sys._getframe(CALLER)
 
     def place(q_len: int, kv_len: int) -> Place:
-        return forward.placed(q_len, kv_len, "sdpa", foreign, "")
+        return forward.placed(caller, q_len, kv_len, "sdpa", foreign, "")
 
     return answer_sdpa(
         functools.partial(taker.run, forward=forward), place, function, *args, **kwargs
@@ -72,7 +120,7 @@ class Watching(StandIn):
     def __call__(self, *args, **kwargs):
         if torch.compiler.is_compiling():
             return self.function(*args, **kwargs)
-        return super().__call__(*args, **kwargs)
+        return self.answer(args, kwargs)
 
 
 class Taking(StandIn):
@@ -83,18 +131,19 @@ class Taking(StandIn):
     def __call__(self, *args, **kwargs):
         if torch.compiler.is_compiling():
             return _traced(self.function, args, kwargs)
-        return super().__call__(*args, **kwargs)
+        return self.answer(args, kwargs)
 
 
 def _traced(function: Callable, args: tuple, kwargs: dict):
     if function.__name__ != "attention":
         return function(*args, **kwargs)
-    given = given_of(args, {**kwargs, "k_lens": None}, casts=_casts(function))
-    if given.left or kept(given.mode, takes_over=False):
+    call = asked("", *args, **{**kwargs, "k_lens": None})
+    if call.left or kept(call.mode, takes_over=False):
         return function(*args, **kwargs)
-    q, k, v = (x.transpose(1, 2).to(given.dtype) for x in (given.q, given.k, given.v))
-    result = attend(q, k, v, given.mask, given.scale, None, False)
-    return _back(result, given, False)
+    dtype = computed_in(call, _casts(function))
+    q, k, v = (x.transpose(1, 2).to(dtype) for x in (call.q, call.k, call.v))
+    result = attend(q, k, v, call.mask, call.scale, None, False)
+    return _given_back(result, call)
 
 
 def _casts(function: Callable) -> bool:

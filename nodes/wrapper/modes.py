@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import comfy.ldm.modules.attention as host_attention
 import torch
@@ -13,7 +13,7 @@ from ...attention.record.name import name_of
 from ...attention.run.intercept import CAUSAL
 
 HALF = (torch.float16, torch.bfloat16)
-PLACES = ("q", "k", "v", "q_lens", "k_lens")  # of what is given without a name
+WHOLE = (-1, -1)  # a window that hides no key
 DECAYING = "sageattn_ultravico"
 SPARSE = "radial_sage_attention"
 OWN = "{} is no plain attention and keeps its own kernel"
@@ -34,19 +34,18 @@ class Way:
         label = f"comfy ({default})" if mode == "comfy" else mode
         self.__qualname__ = f"attention_{label}"  # how a function's name tells what it runs
 
-    def __call__(self, args: tuple, kwargs: dict, heads: int) -> torch.Tensor:
-        result = self.function(*args, **kwargs)
-        if result.ndim == 3:  # B N (H D), as the host's functions give it
-            result = result.unflatten(2, (heads, -1))
-        return result if self.layout == "HND" else result.transpose(1, 2)
+    def __call__(self, *args, **kwargs) -> torch.Tensor:
+        return self.function(*args, **kwargs)
 
 
 way = functools.lru_cache(maxsize=256)(Way)
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What one call was given, in the wrapper's terms. Tensors are [batch, tokens, heads, head_dim] in the layout NHD."""
+class Asked(NamedTuple):
+    """What one call asks for, in the wrapper's terms. Tensors are [batch, tokens, heads, head_dim] in the layout NHD.
+
+    `named` is the dtype that the call names, `left` why nothing but the wrapper's function may run it, empty if others may.
+    """
 
     q: torch.Tensor
     k: torch.Tensor
@@ -54,19 +53,28 @@ class Given:
     mode: str
     mask: torch.Tensor | None
     scale: float | None
-    dtype: torch.dtype
+    named: torch.dtype
     left: str
 
 
-def given_of(args: tuple, kwargs: dict, mode: str = "", casts: bool = False) -> Given:
-    """`casts` is of older versions, whose sdpa mode computes in the dtype that a call names."""
-    known = {**dict(zip(PLACES, args, strict=False)), **kwargs}
-    q = known["q"]
-    mode = mode or plain_mode(str(known.get("attention_mode", "sdpa")))
-    dtype = _computed_in(q, mode, known.get("dtype", torch.bfloat16), casts)
-    mask = known.get("attn_mask")
-    left = _why_left(known, mode)
-    return Given(q, known["k"], known["v"], mode, mask, known.get("softmax_scale"), dtype, left)
+def asked(
+    fixed: str,
+    /,
+    q,
+    k,
+    v,
+    q_lens=None,
+    k_lens=None,
+    *_,
+    attention_mode: str = "sdpa",
+    attn_mask=None,
+    softmax_scale: float | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+    **more,
+) -> Asked:
+    """Of a call of the wrapper's function that knows one mode, `fixed`, or of the common one, which is told the mode."""
+    mode = fixed or plain_mode(attention_mode)
+    return Asked(q, k, v, mode, attn_mask, softmax_scale, dtype, _why_left(mode, k, k_lens, **more))
 
 
 def plain_mode(mode: str) -> str:
@@ -74,22 +82,31 @@ def plain_mode(mode: str) -> str:
     return "sdpa" if mode == SPARSE else mode
 
 
-def _computed_in(q: torch.Tensor, mode: str, named: torch.dtype, casts: bool) -> torch.dtype:
-    if "flash" in mode or casts:
-        always = casts and "flash" not in mode
-        return named if always or q.dtype not in HALF else q.dtype
+def computed_in(call: Asked, casts: bool) -> torch.dtype:
+    """What the wrapper would compute a call in; `casts` is of older versions, whose sdpa mode does as the call names."""
+    q, flash = call.q, "flash" in call.mode
+    if flash or casts:
+        return call.named if not flash or q.dtype not in HALF else q.dtype
     kind = q.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else q.dtype
 
 
-def _why_left(known: dict, mode: str) -> str:
-    """Why nothing but the wrapper's function may run a call, empty if others may."""
-    if known.get("causal") or known.get("is_causal") or known.get("dropout_p"):
+def _why_left(
+    mode: str,
+    k: torch.Tensor,
+    k_lens,
+    causal: bool = False,
+    is_causal: bool = False,
+    dropout_p: float = 0.0,
+    q_scale=None,
+    window_size: Sequence[int] = WHOLE,
+    **_,
+) -> str:
+    if causal or is_causal or dropout_p:
         return CAUSAL
-    if known.get("q_scale") is not None or tuple(known.get("window_size", (-1, -1))) != (-1, -1):
+    if q_scale is not None or tuple(window_size) != WHOLE:
         return "scaled query or local window, left to WanVideoWrapper"
-    lengths, k = known.get("k_lens"), known["k"]
-    if "flash" in mode and lengths is not None and int(min(lengths)) < k.shape[1]:
+    if "flash" in mode and k_lens is not None and int(min(k_lens)) < k.shape[1]:
         return CUT
     return ""
 

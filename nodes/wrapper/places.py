@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import FrameType
+
 import torch
 
 from ...attention.run.follow import running
-from ...attention.run.forward import Forward
+from ...attention.run.forward import Forward, Place
 from ...attention.run.site import CROSS
 from ..host.run.roles import BLOCK, role_of
 
@@ -19,19 +21,23 @@ class Places:
         self._modes: dict[str, str] = {}
         self._blocks: dict[str, int | None] = {}
         self._transformer = transformer
+        self.known: dict[tuple, Place] = {}  # by all that decides within a run
+
+    def running(self, frame: FrameType) -> str:
+        """The innermost module whose method runs in `frame` or above it."""
+        return running(self._modules, frame)
 
     def of(
-        self, forward: Forward, q_len: int, kv_len: int, other: str
-    ) -> tuple[str, int | None, str]:
-        """Role, block and module of the call that this thread is about to make.
+        self, forward: Forward, name: str, q_len: int, kv_len: int, other: str
+    ) -> tuple[str, int | None]:
+        """Role and block of a call that the module of that name makes.
 
         `other` is the role of a context that is neither text nor image.
         """
-        name = running(self._modules)
         block, role = self._block(name), self._role(name)
         if role in ("", CROSS, "vace text"):
             role = self._by_length(forward, q_len, kv_len, role, other)
-        return role, block, name
+        return role, block
 
     def mode(self, name: str) -> str:
         """The mode that the module was loaded with."""

@@ -55,13 +55,16 @@ def main() -> None:
     print(f"torch {torch.__version__}, {options.device}")
 
 
-def ways(device: str) -> dict[str, Callable[[], object]]:
+def ways(
+    device: str, after: Callable[[], object] = lambda: None
+) -> dict[str, Callable[[], object]]:
+    """`after` follows each call of the model, as a layer that comes next."""
     from wanattn.attention.choose.policy import Policy
     from wanattn.nodes.host.patch import patch, watch
 
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     qkv = tuple(torch.randn(SHAPE, device=device, dtype=dtype) for _ in range(3))
-    model = attention_only(device, dtype, qkv)
+    model = attention_only(device, dtype, qkv, after)
     return {
         PLAIN: plain(qkv),
         UNPATCHED: forward(model.clone(), device),
@@ -142,7 +145,7 @@ def plain(qkv) -> Callable[[], object]:
     return run
 
 
-def attention_only(device: str, dtype: torch.dtype, qkv):
+def attention_only(device: str, dtype: torch.dtype, qkv, after: Callable[[], object]):
     """The host's Wan model, but its forward calls attention and gives back what it got."""
     import comfy.model_patcher
     import comfy.supported_models
@@ -152,6 +155,7 @@ def attention_only(device: str, dtype: torch.dtype, qkv):
         for number in range(CALLS):
             transformer_options["block_index"] = number // 2
             attention.attention_pytorch(*qkv, heads=HEADS, transformer_options=transformer_options)
+            after()
         return x
 
     sizes = {"dim": SHAPE[2], "ffn_dim": 512, "num_heads": HEADS, "num_layers": 1}

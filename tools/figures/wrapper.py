@@ -3,7 +3,9 @@
     WANATTN_PACKS=~/comfy/packs python tools/figures/wrapper.py --comfyui ~/comfy/ComfyUI
 
 With the pack's own self-attention layers on tiny tensors, so that the host is the bottleneck, by ComfyUI's own Python, which
-needs pytest; the median of many rounds in which all ways take turns, those of overhead.py for a MODEL among them.
+needs pytest; the median of many rounds in which all ways take turns, those of overhead.py for a MODEL among them. Each both with
+the product that follows attention in a layer and without: a product empties the processor's caches, and then all code of Python
+takes longer, this pack's too.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from overhead import CALLS, PATCHED, ROUNDS, UNPATCHED, WARM_UP, WATCHED
 from pack import load_host
 
 TOKENS = 16
-HOST = "a MODEL of ComfyUI, "
+Way = tuple[str, str, str]
+ALONE, BESIDE = "attention alone", "with the product after it"
+WAYS = (UNPATCHED, PATCHED, WATCHED)
 
 
 def main() -> None:
@@ -31,42 +35,58 @@ def main() -> None:
     load_host(options.comfyui, cpu=True)
     torch.set_num_threads(1)
     with torch.inference_mode():
-        medians = measure({**ways(), **of_the_host()})
-    for name, microseconds in medians.items():
-        plain = HOST + UNPATCHED if name.startswith(HOST) else UNPATCHED
-        beyond = microseconds - medians[plain]
-        print(f"{name}: {microseconds:.1f} us a call, {beyond:.1f} us beyond {plain}")
+        medians = measure({**of_the_wrapper(), **of_the_host()})
+    for (whose, what, way), microseconds in medians.items():
+        beyond = microseconds - medians[whose, what, UNPATCHED]
+        print(f"{whose}, {what}, {way}: {microseconds:.1f} us a call, {beyond:+.1f}")
     print(f"torch {torch.__version__}, cpu")
 
 
-def ways() -> dict[str, Callable[[], object]]:
-    from wanattn.attention.choose.policy import Policy
-    from wanattn.nodes.wrapper.patch import patch, watch
+def of_the_wrapper() -> dict[Way, Callable[[], object]]:
     from wanattn.tests.host import wrapper
 
     pack = wrapper.loaded()
-    with tempfile.TemporaryDirectory() as folder:
-        model = wrapper.load(pack, wrapper.save_tiny(pack, Path(folder)))
-        wrapper.sample(pack, model, steps=1, cfg=1.0)  # reads the weights
-    attention_only(model)
-    return {
-        UNPATCHED: forward(model),
-        PATCHED: forward(patch(model, Policy("flash"))),
-        WATCHED: forward(watch(model, proof="off")),
-    }
+    found = {}
+    for what in (ALONE, BESIDE):
+        with tempfile.TemporaryDirectory() as folder:
+            model = wrapper.load(pack, wrapper.save_tiny(pack, Path(folder)))
+            wrapper.sample(pack, model, steps=1, cfg=1.0)  # reads the weights
+        attention_only(model, what == ALONE)
+        found |= {("WanVideoWrapper", what, way): run for way, run in ways(model).items()}
+    return found
 
 
-def of_the_host() -> dict[str, Callable[[], object]]:
-    """The same three of a MODEL, to compare with."""
-    known = overhead.ways("cpu")
-    return {HOST + name: known[name] for name in (UNPATCHED, PATCHED, WATCHED)}
+def ways(model) -> dict[str, Callable[[], object]]:
+    from wanattn.attention.choose.policy import Policy
+    from wanattn.nodes.wrapper.patch import patch, watch
+
+    runs = (model, patch(model, Policy("flash")), watch(model, proof="off"))
+    return dict(zip(WAYS, map(forward, runs), strict=True))
 
 
-def measure(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
+def of_the_host() -> dict[Way, Callable[[], object]]:
+    """The same of a MODEL, to compare with."""
+    width = wrapper_width()
+    product = torch.nn.Linear(width, width, dtype=torch.bfloat16)
+    x = torch.randn(1, TOKENS, width, dtype=torch.bfloat16)
+    found = {}
+    for what, after in ((ALONE, lambda: None), (BESIDE, lambda: product(x))):
+        known = overhead.ways("cpu", after)
+        found |= {("a MODEL of ComfyUI", what, way): known[way] for way in WAYS}
+    return found
+
+
+def wrapper_width() -> int:
+    from wanattn.tests.host.wrapper import TINY
+
+    return TINY["dim"]
+
+
+def measure(ways: dict[Way, Callable[[], object]]) -> dict[Way, float]:
     """Microseconds of this thread's time for one call each: other work on the machine counts little in them."""
     from wanattn.attention.choose.measure.turns import rounds
 
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[Way, list[float]] = {name: [] for name in ways}
     for number, name in rounds(lambda number: list(ways), WARM_UP + ROUNDS):
         start = time.thread_time()
         ways[name]()
@@ -75,16 +95,19 @@ def measure(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in found.items()}
 
 
-def attention_only(model) -> None:
-    """The wrapper's transformer, but its forward only calls its own self-attention layers, with their last product."""
+def attention_only(model, alone: bool) -> None:
+    """The wrapper's transformer, but its forward only calls its own self-attention layers, without their product if `alone`."""
     from wanattn.tests.host.wrapper import TINY
 
     transformer = model.model.get_submodule("diffusion_model")
     heads = TINY["num_heads"]
     shape = (1, TOKENS, heads, TINY["dim"] // heads)  # B N H D
-    qkv = [torch.randn(shape, dtype=torch.bfloat16) for _ in range(3)]
+    dtype = torch.float32 if alone else torch.bfloat16  # that of overhead.py, that of the product
+    qkv = [torch.randn(shape, dtype=dtype) for _ in range(3)]
     lengths = torch.tensor([TOKENS], dtype=torch.int32)
     layers = [block.self_attn for block in transformer.blocks]
+    for layer in layers if alone else ():
+        layer.o = torch.nn.Identity()
 
     def attend(x, **named):
         for number in range(CALLS):

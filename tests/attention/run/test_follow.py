@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
 from wanattn.attention.record.recorder import Recorder
-from wanattn.attention.run.follow import calling, entered, followed
+from wanattn.attention.run.follow import calling, entered, followed, running
 from wanattn.attention.run.forward import Forward, Unreachable
 from wanattn.attention.run.site import Site
 
@@ -135,3 +137,25 @@ def test_methods_are_followed_two_deep_and_no_further():
     modules = [("deep", Deep()), ("deeper", Deeper()), ("round", Round())]
 
     assert [name for name, _ in calling(modules, [attention])] == ["deep"]
+
+
+class Part(torch.nn.Module):
+    def forward(self, look, above):
+        return look(sys._getframe()), look(above)
+
+
+class Whole(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.part = Part()
+
+    def forward(self, look):
+        return self.part(look, sys._getframe())
+
+
+def test_the_innermost_module_is_found_from_a_frame_upwards():
+    whole = Whole()
+    known = {id(module): name for name, module in whole.named_modules(prefix="whole")}
+    assert whole(lambda frame: running(known, frame)) == ("whole.part", "whole")
+    assert whole(lambda _: running(known)) == ("whole.part", "whole.part")
+    assert running(known, sys._getframe()) == ""

@@ -7,7 +7,7 @@ import types
 import pytest
 from wanattn.attention.run.follow import entered
 from wanattn.attention.run.forward import Forward
-from wanattn.attention.run.names import Names, StandIn
+from wanattn.attention.run.names import CALLER, Names, StandIn
 
 
 def attention(q):
@@ -110,3 +110,22 @@ def test_modules_of_our_own_keep_their_names(monkeypatch, module):
 
     with Names({attention: handled}, "ours").led():
         assert not isinstance(own.optimized, StandIn)
+
+
+class Answering(StandIn):
+    """As a class that has calls of its own to tell apart."""
+
+    __slots__ = ()
+
+    def __call__(self, *args, **kwargs):
+        return self.answer(args, kwargs)
+
+
+@pytest.mark.parametrize("kind", [StandIn, Answering])
+def test_a_handler_knows_how_far_up_its_caller_is(importer, kind):
+    def handler(*_):
+        return sys._getframe(CALLER)
+
+    names = Names({attention: handler}, "wanattn", stand_in=kind)
+    with names.led(), entered(Forward()):
+        assert importer.optimized(1) is sys._getframe()
