@@ -17,6 +17,7 @@ from wanattn.attention.environment import Gpu, probe
 from wanattn.commands import demo, diagnosis, doctor
 from wanattn.commands import main as cli
 from wanattn.commands.absent import say_absent
+from wanattn.tests.child import children
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
@@ -46,20 +47,15 @@ def test_doctor_tries_every_backend(capsys):
     assert findings["toggles"] == {"flash": True, "mem_efficient": True, "math": True}
 
 
-@pytest.mark.parametrize("way", ["-m wanattn", "by its folder"])
-def test_python_runs_the_pack_where_nothing_is_installed(tmp_path, way):
-    """By its folder also in ComfyUI's portable Python, which looks for modules in no current folder."""
-    if way == "by its folder":
-        command = [sys.executable, str(ROOT)]
-    elif sys.flags.isolated:
-        pytest.skip("this Python, as the one under Wine, looks for modules in no current folder")
-    else:
-        command = [sys.executable, "-m", ROOT.name]
+WAYS = {"-m wanattn": ["-m", ROOT.name], "by its folder": [str(ROOT)]}
 
-    done = subprocess.run([*command, "--help"], cwd=ROOT.parent, capture_output=True, text=True)
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("examples:")
+@pytest.fixture(scope="module", autouse=True)
+def helped():
+    """A Python for each way to ask the pack for help, at work meanwhile."""
+    commands = {way: [sys.executable, *words, "--help"] for way, words in WAYS.items()}
+    with children(commands, ROOT.parent) as started:
+        yield started
 
 
 @pytest.mark.parametrize("page", ["cp1252", "cp437", "ascii"])
@@ -317,3 +313,15 @@ def test_doctor_does_not_say_all_is_well_of_a_card_that_torch_cannot_use(monkeyp
     assert code == 1
     assert "cannot use your NVIDIA GeForce RTX 5090" in " ".join(out.split("\n")[:2])
     assert "and this card is sm_120" in out and "whl/cu130" in out and "device cpu" in out
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_python_runs_the_pack_where_nothing_is_installed(helped, way):
+    """By its folder also in ComfyUI's portable Python, which looks for modules in no current folder."""
+    if way != "by its folder" and sys.flags.isolated:
+        pytest.skip("this Python, as the one under Wine, looks for modules in no current folder")
+
+    done = helped[way].ended()
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("examples:")

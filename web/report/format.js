@@ -14,6 +14,7 @@ const LONGEST_TEXT = 400;
 const LONGEST_NAME = 60;
 const HEADLINE_BACKENDS = 4;
 const NAMES = new Map([["cudnn", "cuDNN"]]);
+const GROUPED = new Intl.NumberFormat("en-US"); // to look it up for each number takes longer than to write it
 const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]+/g;
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]/;
 
@@ -43,7 +44,7 @@ export function backendName(name) {
 
 /** @param {number} value */
 export function count(value) {
-  return Math.round(Number(value) || 0).toLocaleString("en-US");
+  return GROUPED.format(Math.round(Number(value) || 0));
 }
 
 /** Three figures that mean something; a dash where nothing was measured.

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from wanattn.attention.report.payload import payload_of
 from wanattn.attention.report.text import text_of
 from wanattn.attention.run.dispatch import Dispatcher
 from wanattn.attention.run.forward import Forward
+from wanattn.tests.child import children
 from wanattn.tests.fixtures import attend as one_call
 
 PROFILERS = ("whole", "of_autograd", "warming_up")
@@ -171,24 +171,19 @@ def test_a_call_beside_a_profiled_one_does_not_wait_for_it():
     assert result.shape == (2,)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def beside():
-    """How a process ends in which another thread profiles, by its kind, and its last line; all run at once."""
+    """How a process ends in which another thread profiles, by its kind, and its last line; all run meanwhile."""
     script = str(Path(__file__).with_name("other_profiler.py"))
-    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    running = {
-        kind: subprocess.Popen([sys.executable, script, kind], **piped)
-        for kind in (*PROFILERS, "ended")
-    }
+    commands = {kind: [sys.executable, script, kind] for kind in (*PROFILERS, "ended")}
 
-    def beside(kind):
-        told, wrong = running[kind].communicate(timeout=300)
-        return running[kind].returncode, (told.splitlines() or [wrong])[-1]
+    with children(commands) as started:
 
-    yield beside
-    for each in running.values():
-        each.kill()
-        each.communicate()
+        def beside(kind):
+            done = started[kind].ended()
+            return done.returncode, (done.stdout.splitlines() or [done.stderr])[-1]
+
+        yield beside
 
 
 @pytest.mark.parametrize("kind", PROFILERS)

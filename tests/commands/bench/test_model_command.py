@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from wanattn.commands import main as cli
 from wanattn.commands.bench import main as command
 from wanattn.commands.bench.model import command as model
 from wanattn.commands.bench.model.shape import SHAPES, Shape
+from wanattn.tests.child import children
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers not installed")
 from wanattn.commands.bench.model.diffusers import build  # noqa: E402
@@ -230,12 +230,20 @@ REASON = (
 )
 
 
-def test_a_comfyui_that_does_not_load_is_an_error_if_it_was_named_and_else_gives_way(tmp_path):
-    """To diffusers. It is found in the folder that the command is started in."""
-    folder = broken_comfyui(tmp_path / "ComfyUI")
+@pytest.fixture(scope="module", autouse=True)
+def beside_a_broken_comfyui(tmp_path_factory):
+    """A Python that was started in its folder, at work meanwhile."""
+    folder = broken_comfyui(tmp_path_factory.mktemp("broken") / "ComfyUI")
     command = [sys.executable, "-c", TRIED, str(ROOT / "__init__.py")]
+    with children({"tried": command}, folder) as started:
+        yield started["tried"]
 
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+def test_a_comfyui_that_does_not_load_is_an_error_if_it_was_named_and_else_gives_way(
+    beside_a_broken_comfyui,
+):
+    """To diffusers. It is found in the folder that the command is started in."""
+    done = beside_a_broken_comfyui.ended()
 
     code, name, facts = done.stdout.splitlines()
     assert code == "2" and f"wanattn: {REASON}\n" in done.stderr
