@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
 from wanattn.attention.record.recorder import Recorder
-from wanattn.attention.run.follow import calling, entered, followed
+from wanattn.attention.run.follow import calling, entered, followed, running
 from wanattn.attention.run.forward import Forward, Unreachable
 from wanattn.attention.run.site import Site
 
@@ -135,3 +137,59 @@ def test_methods_are_followed_two_deep_and_no_further():
     modules = [("deep", Deep()), ("deeper", Deeper()), ("round", Round())]
 
     assert [name for name, _ in calling(modules, [attention])] == ["deep"]
+
+
+class Within(torch.nn.Module):
+    """Asks where it runs, and has another ask within it."""
+
+    def __init__(self, modules, inner=None):
+        super().__init__()
+        self.modules_known, self.inner = modules, inner
+
+    def forward(self, x):
+        first = x[0] if isinstance(x, list) else x  # a local that is no module comes before
+        found = [running(self.modules_known)]
+        return found + self.inner(first) + found if self.inner else found
+
+
+def test_the_innermost_of_modules_within_one_another_is_the_one_that_runs():
+    modules = {}
+    outer = Within(modules, Within(modules))
+    modules |= {id(outer): "outer", id(outer.inner): "inner"}
+
+    assert outer(1) == ["outer", "inner", "outer"]
+    assert outer.inner.forward(1) == ["inner"]  # not only by torch's own way to it
+    assert running(modules) == ""
+
+
+def test_a_look_at_who_runs_keeps_nothing_alive():
+    class Holder(torch.nn.Module):
+        def forward(self, x):
+            held = torch.ones(1)
+            seen = weakref.ref(held)
+            found = running({id(self): "holder"})
+            del held
+            return found, seen()
+
+    assert Holder()(1) == ("holder", None)
+
+
+def test_modules_within_one_another_are_told_each_by_itself():
+    class Outer(Overridden):
+        def __init__(self):
+            super().__init__()
+            self.inner = Overridden()
+
+        def forward(self, x):
+            return self.inner(x)
+
+    outer, recorder = Outer(), Recorder()
+    sites = [Site(outer, "a", "self", 0), Site(outer.inner, "a.inner", "audio", 0)]
+    recorder.begin("job", 1)
+    forward = Forward(recorders=[recorder])
+    with followed(sites), entered(forward):
+        outer(torch.ones(1))
+
+    (run,) = recorder.snapshot().runs
+    assert sorted(role for _, role, _ in run.past) == ["audio", "self"]
+    assert forward.sites == []

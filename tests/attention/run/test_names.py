@@ -110,3 +110,23 @@ def test_modules_of_our_own_keep_their_names(monkeypatch, module):
 
     with Names({attention: handled}, "ours").led():
         assert not isinstance(own.optimized, StandIn)
+
+
+def test_what_stands_in_the_place_of_a_function_is_named(importer, names):
+    with names.led():
+        assert names.foreign() == []
+    importer.optimized = print
+
+    assert names.foreign() == [("somebody.model.optimized", print)]
+    with names.led():
+        assert names.foreign() == []  # what stands there now is ours
+
+
+def test_a_name_that_is_gone_stays_away(importer, names):
+    with names.led():
+        pass
+    del importer.optimized
+
+    with names.led():
+        assert not hasattr(importer, "optimized")
+    assert names.foreign() == []
