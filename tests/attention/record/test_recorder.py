@@ -155,3 +155,9 @@ def test_what_earlier_runs_come_to_has_their_sums_and_the_highest_peak_of_a_devi
 
     assert (earlier.number, earlier.seconds, earlier.forwards) == (3, 5.0, 7)
     assert earlier.peaks == {"cuda:0": 9, "cuda:1": 5}
+
+
+def test_a_step_takes_from_its_beginning_to_that_of_the_next_or_to_the_end():
+    run = Run(1, seconds=9.0, step_starts={1: 4.5, 0: 1.0, 2: 6.0})
+
+    assert run.step_seconds() == [3.5, 1.5, 3.0]

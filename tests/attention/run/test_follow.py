@@ -77,6 +77,23 @@ def test_a_module_that_ran_without_a_call_is_told(silent):
     assert (role, ran) == ("self", "") and how.startswith("class replaced by")
 
 
+def test_a_module_whose_call_was_seen_is_not_told(silent):
+    recorder = Recorder()
+    recorder.begin("job", 1)
+    forward = Forward(recorders=[recorder], strict="flash")
+
+    def seen(x):
+        forward.calls += 1
+        return x
+
+    silent.module.forward = seen
+    with followed([silent]), entered(forward):
+        silent.module(torch.ones(1))
+
+    (run,) = recorder.snapshot().runs
+    assert not run.past
+
+
 def test_a_module_that_nobody_watches_runs_as_ever(silent):
     with followed([silent]):
         silent.module(torch.ones(1))

@@ -128,3 +128,10 @@ def test_a_call_past_the_hook_is_answered_where_somebody_answers(tensors):
     torch.testing.assert_close(taken, left)
     ((_, record),) = recorder.snapshot().calls
     assert (record.active, record.via) == ("math", "made outside the modules that are known")
+
+
+def test_grouped_heads_that_nobody_asked_for_are_an_error_as_they_are_without_us(tensors):
+    (q, _, _), (_, k, v) = tensors(heads=4), tensors(heads=2)
+
+    with Intercept(Policy("host")), pytest.raises(RuntimeError):
+        F.scaled_dot_product_attention(q, k, v)
