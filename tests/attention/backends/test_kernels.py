@@ -221,6 +221,16 @@ def test_fa3_refuses_what_its_wheel_was_built_without(install):
     assert "head_dim 256" in FA3.refusals(call(head_dim=256), machine())[0]
 
 
+def test_fa3_takes_the_heads_that_its_build_has(install):
+    flags = {f"FLASHATTENTION_DISABLE_HDIM{size}": True for size in (96, 128, 192, 256)}
+    module = "def flash_attn_func(): pass"
+    config = f"CONFIG = {{'build_flags': {flags}}}"
+    install("fa3-fwd", "0.0.3", fa3_fwd_interface=module, fa3_fwd_config=config)
+
+    assert FA3.refusals(call(head_dim=64), machine()) == []
+    assert "head_dim 72" in FA3.refusals(call(head_dim=72), machine())[0]
+
+
 def test_fa3_prefers_the_official_build(install):
     install(
         "flash-attn-3",
@@ -337,6 +347,13 @@ def test_every_kernel_has_a_way_to_install_it(kernel):
 
     assert "pip install" in line or "PyPI" in line
     assert line.isascii()
+
+
+@pytest.mark.parametrize(("cuda", "extra"), [("13.0", "[cu13]"), ("12.8", ""), (None, "")])
+def test_fa4_is_installed_for_the_cuda_that_torch_has(make_environment, cuda, extra):
+    line = FA4.package.install(make_environment(cuda=cuda))
+
+    assert f'"flash-attn-4{extra}==' in line
 
 
 def test_no_install_line_where_there_is_no_wheel():

@@ -18,6 +18,7 @@ def backends(steps: int, first: float, last: float, role: str = "self", asked: s
         (20, 10, 5, {0, 1, 19}),
         (4, 20, 10, {0, 3}),  # a quarter is covered in part, so it is exact
         (10, 0, 10, {9}),
+        (100, 0, 10, set(range(90, 100))),
         (10, 25, 0, {0, 1, 2}),
         (10, 0, 0, set()),
         (10, 60, 40, set(range(10))),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 
 from wanattn.attention.record.record import Record
-from wanattn.attention.record.recorder import Recorder
+from wanattn.attention.record.recorder import Recorder, Run
 
 
 def record(make_call, active="flash", reason="", **facts):
@@ -137,3 +137,27 @@ def test_a_snapshot_stays_as_it_is_while_calls_go_on(make_call):
     before = recorder.snapshot()
     recorder.end(run, "finished")
     assert before.runs[0].state == "running"
+
+
+def test_a_call_outside_of_any_run_is_of_the_first_and_what_went_past_the_hook_is_told(make_call):
+    recorder = Recorder()
+    recorder.add(record(make_call, via="made elsewhere"))
+
+    snapshot = recorder.snapshot()
+    assert [number for number, _ in snapshot.calls] == [1]
+    assert snapshot.past == {("made elsewhere", "self", "flash"): 1}
+
+
+def test_what_earlier_runs_come_to_has_their_sums_and_the_highest_peak_of_a_device():
+    earlier = Run(1, seconds=2.0, forwards=3, peaks={"cuda:0": 7, "cuda:1": 5})
+    for peak in (9, 4):
+        earlier.absorb(Run(1, seconds=1.5, forwards=2, peaks={"cuda:0": peak}))
+
+    assert (earlier.number, earlier.seconds, earlier.forwards) == (3, 5.0, 7)
+    assert earlier.peaks == {"cuda:0": 9, "cuda:1": 5}
+
+
+def test_a_step_takes_from_its_beginning_to_that_of_the_next_or_to_the_end():
+    run = Run(1, seconds=9.0, step_starts={1: 4.5, 0: 1.0, 2: 6.0})
+
+    assert run.step_seconds() == [3.5, 1.5, 3.0]

@@ -9,6 +9,7 @@ import io
 import pytest
 from wanattn.attention.record.record import Record
 from wanattn.attention.record.recorder import Recorder
+from wanattn.attention.report.devices import devices_of
 from wanattn.attention.report.payload import payload_of
 from wanattn.attention.report.text import csv_of, text_of
 
@@ -77,3 +78,13 @@ def test_a_device_that_nobody_can_time_says_what_is_known(make_call):
 
     assert [device["tflops"] for device in payload["devices"]] == [None, None]
     assert "xpu:0: 1 call\n" in text_of(payload)
+
+
+def test_calls_without_a_rate_take_their_time_and_add_nothing_to_it():
+    row = {"calls": 2, "milliseconds_total": 10.0, "tflops": 300.0, "device": FAST}
+    unknown, other = {**row, "tflops": None}, {**row, "device": SLOW, "milliseconds_total": None}
+
+    fast, slow = devices_of([row, unknown, other], {})
+
+    assert (fast["calls"], fast["milliseconds_total"], fast["tflops"]) == (4, 20.0, 150.0)
+    assert (slow["calls"], slow["milliseconds_total"], slow["tflops"]) == (2, None, None)

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import sys
 
+
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -75,6 +78,23 @@ def test_a_module_that_ran_without_a_call_is_told(silent):
     (run,) = recorder.snapshot().runs
     ((how, role, ran),) = run.past
     assert (role, ran) == ("self", "") and how.startswith("class replaced by")
+
+
+def test_a_module_whose_call_was_seen_is_not_told(silent):
+    recorder = Recorder()
+    recorder.begin("job", 1)
+    forward = Forward(recorders=[recorder], strict="flash")
+
+    def seen(x):
+        forward.calls += 1
+        return x
+
+    silent.module.forward = seen
+    with followed([silent]), entered(forward):
+        silent.module(torch.ones(1))
+
+    (run,) = recorder.snapshot().runs
+    assert not run.past
 
 
 def test_a_module_that_nobody_watches_runs_as_ever(silent):
@@ -159,3 +179,59 @@ def test_the_innermost_module_is_found_from_a_frame_upwards():
     assert whole(lambda frame: running(known, frame)) == ("whole.part", "whole")
     assert whole(lambda _: running(known)) == ("whole.part", "whole.part")
     assert running(known, sys._getframe()) == ""
+
+
+class Within(torch.nn.Module):
+    """Asks where it runs, and has another ask within it."""
+
+    def __init__(self, modules, inner=None):
+        super().__init__()
+        self.modules_known, self.inner = modules, inner
+
+    def forward(self, x):
+        first = x[0] if isinstance(x, list) else x  # a local that is no module comes before
+        found = [running(self.modules_known)]
+        return found + self.inner(first) + found if self.inner else found
+
+
+def test_the_innermost_of_modules_within_one_another_is_the_one_that_runs():
+    modules = {}
+    outer = Within(modules, Within(modules))
+    modules |= {id(outer): "outer", id(outer.inner): "inner"}
+
+    assert outer(1) == ["outer", "inner", "outer"]
+    assert outer.inner.forward(1) == ["inner"]  # not only by torch's own way to it
+    assert running(modules) == ""
+
+
+def test_a_look_at_who_runs_keeps_nothing_alive():
+    class Holder(torch.nn.Module):
+        def forward(self, x):
+            held = torch.ones(1)
+            seen = weakref.ref(held)
+            found = running({id(self): "holder"})
+            del held
+            return found, seen()
+
+    assert Holder()(1) == ("holder", None)
+
+
+def test_modules_within_one_another_are_told_each_by_itself():
+    class Outer(Overridden):
+        def __init__(self):
+            super().__init__()
+            self.inner = Overridden()
+
+        def forward(self, x):
+            return self.inner(x)
+
+    outer, recorder = Outer(), Recorder()
+    sites = [Site(outer, "a", "self", 0), Site(outer.inner, "a.inner", "audio", 0)]
+    recorder.begin("job", 1)
+    forward = Forward(recorders=[recorder])
+    with followed(sites), entered(forward):
+        outer(torch.ones(1))
+
+    (run,) = recorder.snapshot().runs
+    assert sorted(role for _, role, _ in run.past) == ["audio", "self"]
+    assert forward.sites == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 
 import torch
 from wanattn.attention.call import Call
@@ -68,7 +69,8 @@ def test_the_innermost_module_says_what_a_call_is_for():
 def test_a_cross_attention_goes_by_its_keys():
     forward = Forward(text_len=512, sites=[(site(CROSS), 0)])
 
-    assert [forward.role(32760, keys) for keys in (512, 257)] == ["text", "image"]
+    roles = [forward.role(32760, keys) for keys in (257, 512, 768)]
+    assert roles == ["image", "text", "image"]
     assert Forward(sites=[(site(CROSS), 0)]).role(32760, 257) == "text"
 
 
@@ -85,3 +87,37 @@ def test_who_calls_is_looked_up_once_for_a_length_and_only_where_no_module_is_kn
     assert len(asked) == 2
     forward.sites.append((site(""), 0))
     assert forward.role(32760, 128) == "other" and len(asked) == 2
+
+
+def test_calls_are_counted_and_timed_for_whoever_records_them():
+    one, forward = record("self", 0), Forward(recorders=[Recorder()])
+
+    assert forward.timed(torch.add, (torch.ones(1), 1), torch.device("cpu"), one) == 2
+    for _ in range(2):
+        forward.add(one)
+
+    assert one.milliseconds is not None and (forward.calls, forward.last) == (2, one)
+    assert forward.recorders[0].snapshot().counts.total() == 2
+    untimed = record("self", 0)
+    assert Forward().timed(torch.add, (torch.ones(1), 1), torch.device("cpu"), untimed) == 2
+    assert untimed.milliseconds is None
+
+
+def test_a_cross_attention_that_nobody_saw_is_one_to_the_text():
+    recorder = Recorder()
+    recorder.begin("job", 1)
+    for role in ("".join(list(CROSS)), "audio", ""):
+        Forward(recorders=[recorder]).miss(site(role))
+
+    (run,) = recorder.snapshot().runs
+    assert sorted(role for _, role, _ in run.past) == ["audio", "other", "text"]
+
+
+def test_what_a_call_within_gave_is_known_again_by_its_memory():
+    given, forward = torch.ones(2, 3), Forward()
+    assert not forward.passed_on(given)  # nothing was given yet
+    forward.gave = weakref.ref(given)
+
+    passed = [forward.passed_on(each) for each in (given, given.flatten(), given + 0, [given])]
+
+    assert passed == [True, True, False, False]

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from wanattn.attention.choose.policy import Policy
-from wanattn.attention.run.intercept import Intercept
+from wanattn.attention.record.recorder import Recorder
+from wanattn.attention.run.dispatch import Dispatcher
+from wanattn.attention.run.forward import Forward
+from wanattn.attention.run.intercept import Intercept, past_sdpa
 
 
 def records(intercept):
@@ -89,3 +93,45 @@ def test_a_call_s_role_goes_by_the_number_of_its_keys(tensors):
             F.scaled_dot_product_attention(*tensors(q_len=64, kv_len=keys))
 
     assert [record.call.role for record in records(intercept)] == ["text", "image", "self", "other"]
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (2, 64, 64), (1, 1, 64, 64)])
+def test_a_mask_is_of_the_last_dimensions(tensors, shape):
+    q, k, v = tensors()
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(1)) > 0.3
+
+    with Intercept(Policy("math")) as intercept:
+        result = F.scaled_dot_product_attention(q, k, v, mask)
+
+    torch.testing.assert_close(result, F.scaled_dot_product_attention(q, k, v, mask))
+    assert [record.active for record in records(intercept)] == ["math"]
+
+
+def test_a_call_of_more_dimensions_is_left_to_torch(tensors):
+    q, k, v = (x[None] for x in tensors())
+
+    with Intercept(Policy("math")) as intercept:
+        result = F.scaled_dot_product_attention(q, k, v)
+
+    torch.testing.assert_close(result, F.scaled_dot_product_attention(q, k, v))
+    assert records(intercept) == []
+
+
+def test_a_call_past_the_hook_is_answered_where_somebody_answers(tensors):
+    sdpa, taker, recorder = F.scaled_dot_product_attention, Dispatcher(Policy("math")), Recorder()
+    operands = tuple(tensors())
+
+    left = past_sdpa(Forward(recorders=[recorder]), sdpa, operands, {}, False)
+    assert recorder.snapshot().counts.total() == 0
+    taken = past_sdpa(Forward(recorders=[recorder], taker=taker), sdpa, operands, {}, False)
+
+    torch.testing.assert_close(taken, left)
+    ((_, record),) = recorder.snapshot().calls
+    assert (record.active, record.via) == ("math", "made outside the modules that are known")
+
+
+def test_grouped_heads_that_nobody_asked_for_are_an_error_as_they_are_without_us(tensors):
+    (q, _, _), (_, k, v) = tensors(heads=4), tensors(heads=2)
+
+    with Intercept(Policy("host")), pytest.raises(RuntimeError):
+        F.scaled_dot_product_attention(q, k, v)

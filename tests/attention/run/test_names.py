@@ -129,3 +129,43 @@ def test_a_handler_knows_how_far_up_its_caller_is(importer, kind):
     names = Names({attention: handler}, "wanattn", stand_in=kind)
     with names.led(), entered(Forward()):
         assert importer.optimized(1) is sys._getframe()
+
+
+def test_what_stands_in_the_place_of_a_function_is_named(importer, names):
+    with names.led():
+        assert names.foreign() == []
+    importer.optimized = print
+
+    assert names.foreign() == [("somebody.model.optimized", print)]
+    with names.led():
+        assert names.foreign() == []  # what stands there now is ours
+
+
+def test_a_name_that_is_gone_stays_away(importer, names):
+    with names.led():
+        pass
+    del importer.optimized
+
+    with names.led():
+        assert not hasattr(importer, "optimized")
+    assert names.foreign() == []
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_call_that_comes_through_the_hook_by_itself_goes_straight_there(importer, foreign):
+    """Not one of a function that another pack has put there: it need not know of the hook."""
+
+    def hooked(q, options=None):
+        return q
+
+    importer.optimized = hooked
+    known = Names({hooked: handled}, "wanattn", hook=("options", "override"))
+    with known.led():
+        pass
+    if foreign:
+        importer.optimized = lambda q, options=None: q
+    forward = Forward()
+    with known.led(), entered(forward):
+        importer.optimized(1, options={"override": 1})
+
+    assert forward.calls == foreign

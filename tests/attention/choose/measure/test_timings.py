@@ -375,6 +375,16 @@ def test_two_threads_lose_nothing(path, make_call):
     assert len(parse(path.read_text())["card"]) == 80
 
 
+def test_a_drive_that_knows_no_locks_is_written_all_the_same(path, make_call, monkeypatch):
+    def unknown(*given, **options):
+        raise NotImplementedError
+
+    monkeypatch.setattr(room.FileLock, "acquire", unknown)
+    Timings(path, "card").write(make_call(), {"flash": FLASH})
+
+    assert Timings(path, "card").read(make_call()) == {"flash": FLASH}
+
+
 @pytest.mark.parametrize(
     ("system", "folder"),
     [
