@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import sys
-
-
 import weakref
 
 import pytest
