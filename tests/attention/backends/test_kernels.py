@@ -545,3 +545,10 @@ def test_xformers_gets_tokens_before_heads(install, monkeypatch, scale):
 
     right = F.scaled_dot_product_attention(q, k, v, scale=scale)
     torch.testing.assert_close(XFORMERS.run(q, k, v, None, scale), right)
+
+
+@pytest.mark.parametrize(("keys", "fits"), [(64, True), (65, False), (320, True), (300, False)])
+def test_sage_1_takes_few_keys_only_in_multiples_of_64(install, keys, fits):
+    install("sageattention", "1.0.6", sageattention=SAGE_1)
+
+    assert (SAGE.refusals(call(kv_len=keys), machine()) == []) is fits
