@@ -525,23 +525,24 @@ def test_fastflash_takes_as_many_values_as_can_be_counted(install):
     assert FASTFLASH.refusals(call(batch=1, heads=65535, q_len=9, kv_len=9), machine((12, 0))) == []
 
 
-XFORMERS_TREE = """
-import sys
-import torch.nn.functional as F
-
-sys.modules["xformers.ops"] = sys.modules[__name__]
-
 def memory_efficient_attention(query, key, value, attn_bias=None, p=0.0, scale=None):
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
     return F.scaled_dot_product_attention(query, key, value, scale=scale).transpose(1, 2)
-"""
 
 
 @pytest.mark.parametrize("scale", [None, 0.3])
 def test_xformers_gets_tokens_before_heads(install, monkeypatch, scale):
-    monkeypatch.delitem(sys.modules, "xformers.ops", raising=False)
-    install("xformers", "0.0.33", xformers=XFORMERS_TREE)
+    ops = SimpleNamespace(memory_efficient_attention=memory_efficient_attention)
+    monkeypatch.setitem(sys.modules, "xformers.ops", ops)
+    install("xformers", "0.0.33")
     q, k, v = tensors()
 
     right = F.scaled_dot_product_attention(q, k, v, scale=scale)
     torch.testing.assert_close(XFORMERS.run(q, k, v, None, scale), right)
+
+
+@pytest.mark.parametrize(("keys", "fits"), [(64, True), (65, False), (320, True), (300, False)])
+def test_sage_1_takes_few_keys_only_in_multiples_of_64(install, keys, fits):
+    install("sageattention", "1.0.6", sageattention=SAGE_1)
+
+    assert (SAGE.refusals(call(kv_len=keys), machine()) == []) is fits

@@ -9,6 +9,8 @@ import pytest
 from wanattn.attention.choose.forecast import Forecast
 from wanattn.attention.choose.policy import Policy
 from wanattn.attention.environment import probe
+from wanattn.attention.record.record import Record
+from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.report.bounds import bounded
 from wanattn.attention.report.payload import payload_of
 from wanattn.attention.report.ranks import Part, merged
@@ -135,3 +137,15 @@ def attend(q, k, v):
     from torch.nn.functional import scaled_dot_product_attention
 
     return scaled_dot_product_attention(q, k, v)
+
+
+def test_a_call_s_rate_is_told_to_three_digits_and_a_cell_without_a_call_is_empty(make_call):
+    call, recorder = make_call(), Recorder()
+    recorder.begin("job", steps=1)
+    recorder.add(Record(call, "auto", "flash", "forced", milliseconds=400.0, step=0, block=1))
+    recorder.miss("made elsewhere", "self")  # a call that nobody could see
+    payload = payload_of(recorder.snapshot(), {})
+
+    assert payload["account"]["calls"] == 2
+    assert payload["rows"][0]["tflops"] == pytest.approx(call.flops / 0.4 / 1e12, rel=2e-3)
+    assert [grid["row"] for grid in payload["grid"]] == [[[-1, 0]]]

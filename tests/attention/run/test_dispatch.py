@@ -416,3 +416,16 @@ def test_a_call_within_a_call_knows_where_it_is(tensors, forward, monkeypatch):
     attend(Dispatcher(Policy("flash")), tensors(), forward)
 
     assert inside == [True] and not forward.inside
+
+
+def test_where_all_is_left_to_the_host_there_is_nothing_to_choose():
+    rules = [Rule.parse("any", "", "", name) for name in ("math", "host")]
+    known = [
+        Dispatcher(Policy("host")),
+        Dispatcher(Policy("host"), rules=rules[:1]),
+        Dispatcher(Policy("flash"), rules=rules[1:]),
+        Dispatcher(Policy("flash")),
+    ]
+
+    assert [each.chooses for each in known] == [False, True, True, True]
+    assert [each.leaves for each in known] == [True, True, True, False]
