@@ -11,6 +11,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
+
 from .follow import current
 from .forward import Forward
 
@@ -45,12 +48,18 @@ class StandIn:
         if not self.foreign and key in (kwargs.get(keyword) or ()):
             return self.function(*args, **kwargs)
         forward = current()
-        if forward is None:
+        if forward is None or _without_numbers(args, kwargs):
             return self.function(*args, **kwargs)
         if forward.inside:
             forward.within += 1
             return self.function(*args, **kwargs)
         return self.handler(forward, self.function, args, kwargs, self.foreign)
+
+
+def _without_numbers(args: tuple, kwargs: dict) -> bool:
+    """A compiler that traces within the forward calls attention with tensors that hold none."""
+    first = args[0] if args else next(iter(kwargs.values()), None)
+    return isinstance(first, FakeTensor | FunctionalTensor)
 
 
 class Names:

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 import torch
+import torch._inductor.config
 from wanattn.tests.host import wrapper
 from wanattn.tests.host.wrapper import BLOCKS, CALLS, WrapperCounting, sample
 
@@ -119,11 +120,7 @@ def test_radial_attention_keeps_its_sparse_part_and_its_dense_part_is_plain(
 
 @pytest.mark.parametrize("whole", [False, True], ids=["blocks", "whole"])
 def test_its_own_compile_settings_keep_the_choice(pack, path, nodes, watched, backed, whole):
-    only = {"compile_transformer_blocks": not whole, "compile_transformer_blocks_only": not whole}
-    made = {"backend": "eager", "fullgraph": False, "mode": "default", "dynamic": False, **only}
-    made |= {"dynamo_cache_size_limit": 64, "dynamo_recompile_limit": 128}
-    made |= {"force_parameter_static_shapes": True}
-    model = wrapper.load(pack, path, compile_args=made)
+    model = wrapper.load(pack, path, compile_args=settings("eager", not whole))
     plain = sample(pack, model, steps=1, cfg=1.0)
     assert torch.equal(sample(pack, watched(model), steps=1, cfg=1.0), plain)
     taken = backed(model)
@@ -135,6 +132,37 @@ def test_its_own_compile_settings_keep_the_choice(pack, path, nodes, watched, ba
     }
     assert {line["block"] for line in report.lines} == {str(block) for block in range(BLOCKS)}
     assert torch.equal(sample(pack, model, steps=1, cfg=1.0), plain)
+
+
+def test_inductor_traces_a_block_unwatched_and_the_others_are_told(
+    pack, path, nodes, watched, monkeypatch
+):
+    """It calls torch's attention with tensors that hold no numbers, in the midst of a watched forward."""
+    compiled, compile_one = [], torch.compile
+
+    def first(module, **options):
+        compiled.append(module)
+        return compile_one(module, **options) if len(compiled) == 1 else module
+
+    monkeypatch.setattr(torch, "compile", first)
+    monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
+    model = wrapper.load(pack, path, compile_args=settings("inductor", True))
+    seen = watched(model)
+    sample(pack, seen, steps=1, cfg=1.0)
+    report = nodes.report(seen)
+
+    assert len(compiled) == BLOCKS
+    assert {line["block"] for line in report.lines} == {str(block) for block in range(1, BLOCKS)}
+    assert len(report.lines) == CALLS - 2
+    assert "per-call records end where the compiled graph begins" in report.text
+
+
+def settings(backend: str, blocks: bool) -> dict:
+    """As the wrapper's node for torch.compile gives them."""
+    only = {"compile_transformer_blocks": blocks, "compile_transformer_blocks_only": blocks}
+    made = {"backend": backend, "fullgraph": False, "mode": "default", "dynamic": False, **only}
+    made |= {"dynamo_cache_size_limit": 64, "dynamo_recompile_limit": 128}
+    return made | {"force_parameter_static_shapes": True}
 
 
 def test_the_blocks_of_vace_have_roles_of_their_own(pack, nodes, watched, tmp_path):

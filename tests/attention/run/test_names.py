@@ -5,6 +5,9 @@ import threading
 import types
 
 import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.functional_tensor import FunctionalTensor, FunctionalTensorMode
 from wanattn.attention.run.follow import entered
 from wanattn.attention.run.forward import Forward
 from wanattn.attention.run.names import CALLER, Names, StandIn
@@ -169,3 +172,22 @@ def test_a_call_that_comes_through_the_hook_by_itself_goes_straight_there(import
         importer.optimized(1, options={"override": 1})
 
     assert forward.calls == foreign
+
+
+def hollow(kind):
+    with FakeTensorMode():
+        q = torch.empty(2)
+    with FunctionalTensorMode():
+        return q if kind == "fake" else FunctionalTensor.to_functional(q)
+
+
+@pytest.mark.parametrize("kind", ["fake", "functional"])
+@pytest.mark.parametrize("named", [False, True])
+def test_what_a_compiler_traces_within_a_forward_is_no_call_of_the_model(
+    importer, names, named, kind
+):
+    forward, q = Forward(), hollow(kind)
+    with names.led(), entered(forward):
+        result = importer.optimized(q=q) if named else importer.optimized(q)
+
+    assert result is q and forward.calls == 0
