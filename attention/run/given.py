@@ -59,6 +59,6 @@ class Split:
 
 
 def facts(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> tuple:
-    strides = q.stride(-1) + k.stride(-1) + v.stride(-1)
+    strides = q.stride(-1), k.stride(-1), v.stride(-1)
     shown = None if mask is None else (mask.dtype, mask.shape)
     return q.shape, k.shape, v.shape, q.dtype, q.device, strides, shown

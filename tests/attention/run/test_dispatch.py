@@ -6,6 +6,7 @@ import weakref
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention as sdpa
 from torch.profiler import ProfilerActivity, profile
 from wanattn.attention import backends
 from wanattn.attention.choose.measure.timings import Timings
@@ -394,6 +395,21 @@ def test_a_layout_that_a_kernel_would_misread_is_met_anew_among_calls_of_its_sha
 
     assert [record.active for record in records(forward)] == ["flash", "math", "flash"]
     torch.testing.assert_close(results[1], results[0])
+
+
+def test_layouts_whose_strides_come_to_the_same_are_told_apart(tensors, forward):
+    """A query with gaps beside a key that is one channel all along."""
+    q, k, v = tensors()
+    gapped = torch.stack([q] * 2, dim=-1).flatten(3)[..., ::2]
+    flat = k[..., :1].expand(k.shape)
+    assert gapped.stride(3) + flat.stride(3) == q.stride(3) + k.stride(3)
+    dispatcher = Dispatcher(Policy("flash"))
+
+    attend(dispatcher, (q, k, v), forward)
+    result = attend(dispatcher, (gapped, flat, v), forward)
+
+    assert [record.active for record in records(forward)] == ["flash", "math"]
+    torch.testing.assert_close(result, sdpa(q, flat.contiguous(), v))
 
 
 def test_without_timings_nothing_was_spent_on_finding_out(tensors, forward):
