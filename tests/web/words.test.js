@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import test from "node:test";
 
+import { cellFacts, gridLines, gridSentence, stepsOf } from "../../web/report/cells.js";
+import { shortened } from "../../web/report/dom.js";
+import { accountSentence, deviceLines, environmentLine, kind, peak, placeText } from "../../web/report/format.js";
+import { complete } from "../../web/report/payload.js";
 import { inEnglish, speak, word } from "../../web/report/words.js";
+import { fixture } from "./fixtures.js";
 
 const WEB = new URL("../../web/", import.meta.url);
 const LOCALES = new URL("../../locales/", import.meta.url);
@@ -57,4 +62,22 @@ test("nodes, settings and commands have the same keys in every language", () => 
   for (const file of ["nodeDefs", "settings", "commands"]) {
     for (const language of OTHERS) assert.deepEqual(shape(read(language, file)), shape(read(OTHERS[0], file)), `${language} ${file}`);
   }
+});
+
+test("what the panel says of grids, calls and devices is in the language that is spoken", () => {
+  const payload = complete(fixture("two_devices"));
+  const row = { ...payload.rows[0], kv_len: 512, mask: "bool" };
+  const [grid] = payload.grid;
+  const parts = Array.from({ length: 5 }, (_, position) => ({ calls: 2, role: "self", how: "9", ran: position % 2 ? "math" : "" }));
+  speak(Object.fromEntries(Object.keys(english).map((key) => [key, key.toUpperCase()])));
+  const told = [
+    gridSentence(grid, payload.rows), gridSentence({ ...grid, row: [] }, payload.rows), ...gridLines(grid, payload.rows),
+    stepsOf(grid, 0), stepsOf({ stride: 10 }, 0), ...cellFacts({ ...payload, devices: undefined, rows: [] }, grid, 0, 0).map((fact) => fact.text),
+    kind(row), ...deviceLines(payload), peak({ peak_gib: 3 }), placeText({ device: "7", rank: 1 }), environmentLine({ environment: { host_attention: "9" } }),
+    accountSentence({ ...payload, account: { calls: 10, hooked: 0, past: parts } }), complete({ calls: "many" }).fault.split(":")[0], ...shortened(["1", "2"], 1),
+  ].join(" ");
+  speak({});
+  const names = new Set(["self", "text", "math", "flash", "efficient", "bf", "fp", "cuda", "bool", "s"]);
+  const small = (told.match(/(?<![\d.A-Z])[a-z][a-z-]*/g) ?? []).filter((name) => !names.has(name));
+  assert.deepEqual(small, []);
 });

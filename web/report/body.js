@@ -5,7 +5,7 @@
 import { createButtons } from "./buttons.js";
 import { looks as looksOf } from "./cells.js";
 import { element, setItems, setText, shortened } from "./dom.js";
-import { deviceLines, environmentLine, peak, plain, plural } from "./format.js";
+import { count, deviceLines, environmentLine, peak, plain } from "./format.js";
 import { createGrid } from "./grid.js";
 import { createKey } from "./legend.js";
 import { toMarkdown } from "./markdown.js";
@@ -63,7 +63,7 @@ export function createBody(latest, { saveHtml, colour }) {
     if (order.some((each, position) => grids.children[position] !== each)) grids.replaceChildren(...order);
     key.update(picture, looks, { visible: shown.length > 0, framed });
     const rest = Math.max(0, (picture.grid?.length ?? 0) - MOST_GRIDS) + leftOut(picture, "grids");
-    setText(more, rest ? `and ${plural(rest, "more grid")}` : "");
+    setText(more, rest ? word(rest === 1 ? "and {0} more grid" : "and {0} more grids", count(rest)) : "");
     facts.hidden = shown.length === 0;
   }
 

@@ -51,5 +51,5 @@ async function copy(text) {
   area.select();
   const copied = document.execCommand("copy");
   area.remove();
-  if (!copied) throw new Error("the browser did not allow it");
+  if (!copied) throw new Error(word("the browser did not allow it"));
 }

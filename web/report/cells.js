@@ -7,6 +7,7 @@
 import { shortened } from "./dom.js";
 import { backendName, count, figure, kind, label, many, placeText, plain, shape } from "./format.js";
 import { isFallback } from "./payload.js";
+import { word } from "./words.js";
 
 export const LEVELS = 7;
 const LOGARITHMIC_FROM = 8;
@@ -86,8 +87,9 @@ function tally(grid, rows) {
 /** The grid in one sentence. @param {Grid} grid @param {Row[]} rows */
 export function gridSentence(grid, rows) {
   const cells = [...tally(grid, rows)].sort((left, right) => right[1] - left[1]);
-  const ran = cells.map(([name, amount]) => `${backendName(name)} in ${count(amount)}`).join(", ");
-  return `${label(grid.role)} attention, ${count(grid.blocks)} blocks by ${count(grid.steps * (grid.stride ?? 1))} steps: ${ran || "no call yet"}`;
+  const ran = cells.map(([name, amount]) => word("{0} in {1}", backendName(name), count(amount))).join(", ");
+  const size = [count(grid.blocks), count(grid.steps * (grid.stride ?? 1))];
+  return word("{0} attention, {1} blocks by {2} steps: {3}", label(grid.role), ...size, ran || word("no call yet"));
 }
 
 /** Neighbours with the same text become one. @param {string[]} texts @returns {{first: number, last: number, text: string}[]} */
@@ -102,21 +104,24 @@ function stretches(texts) {
   return found;
 }
 
-/** @param {string} noun @param {number} first @param {number} last */
-function range(noun, first, last) {
-  return first === last ? `${noun} ${first}` : `${noun}s ${first}–${last}`;
+/** @param {string} one @param {string} many @param {number} first @param {number} last */
+function range(one, many, first, last) {
+  return first === last ? word(one, first) : word(many, first, last);
 }
+
+/** @param {number} first @param {number} last */
+const blocksOf = (first, last) => range("block {0}", "blocks {0}–{1}", first, last);
 
 /** The steps of a line of cells: `step 3`, `steps 30–39`. @param {{stride?: number}} grid @param {number} line @param {number} [last] line */
 export function stepsOf({ stride = 1 }, line, last = line) {
-  return range("step", line * stride, (last + 1) * stride - 1);
+  return range("step {0}", "steps {0}–{1}", line * stride, (last + 1) * stride - 1);
 }
 
 /** The whole grid in words, equal steps and equal blocks together. @param {Grid} grid @param {Row[]} rows */
 export function gridLines(grid, rows) {
   const lines = grid.row.map((line) => {
-    const names = line.map((index) => (rows[index] ? backendName(rows[index].active) : "no call"));
-    return stretches(names).map(({ first, last, text }) => `${range("block", first, last)} ${text}`).join(", ");
+    const names = line.map((index) => (rows[index] ? backendName(rows[index].active) : word("no call")));
+    return stretches(names).map(({ first, last, text }) => `${blocksOf(first, last)} ${text}`).join(", ");
   });
   return stretches(lines).map(({ first, last, text }) => `${stepsOf(grid, first, last)}: ${text}`);
 }
@@ -124,9 +129,9 @@ export function gridLines(grid, rows) {
 /** What is known of one cell, most telling first.
  * @param {Payload} payload @param {Grid} grid @param {number} step @param {number} block @returns {Fact[]} */
 export function cellFacts(payload, grid, step, block) {
-  const place = /** @type {Fact} */ ({ text: `${label(grid.role)}, ${stepsOf(grid, step)}, block ${block}`, kind: "place" });
+  const place = /** @type {Fact} */ ({ text: `${label(grid.role)}, ${stepsOf(grid, step)}, ${blocksOf(block, block)}`, kind: "place" });
   const row = rowAt(grid, payload.rows, step, block);
-  if (!row) return [place, { text: (grid.row[step]?.[block] ?? -1) < -1 ? "a call of a row that is left out here" : "no call seen", kind: "dim" }];
+  if (!row) return [place, { text: (grid.row[step]?.[block] ?? -1) < -1 ? word("a call of a row that is left out here") : word("no call seen"), kind: "dim" }];
   const milliseconds = grid.ms?.[step]?.[block] ?? null;
   const fallback = isFallback(payload, row);
   /** @type {Fact[]} */

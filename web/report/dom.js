@@ -1,4 +1,7 @@
 // @ts-check
+
+import { word } from "./words.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** @param {string} tag @param {string} [className] @param {string} [text] always set as text, never as markup */
@@ -39,7 +42,7 @@ export function setText(target, text) {
 /** A list that can be read, and how much more there is. @param {string[]} texts @param {number} most @param {number} more left out before */
 export function shortened(texts, most, more = 0) {
   const rest = Math.max(0, texts.length - most) + more;
-  return rest ? [...texts.slice(0, most), `and ${rest.toLocaleString("en-US")} more`] : texts;
+  return rest ? [...texts.slice(0, most), word("and {0} more", rest.toLocaleString("en-US"))] : texts;
 }
 
 /** @param {HTMLElement} list @param {string[]} texts one item each @param {string} className */

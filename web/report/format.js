@@ -64,11 +64,6 @@ export function percent(part, whole) {
   return `${Math.round(share)}\u00a0%`;
 }
 
-/** @param {number} amount @param {string} noun */
-export function plural(amount, noun) {
-  return `${count(amount)} ${noun}${amount === 1 ? "" : "s"}`;
-}
-
 /** An amount in the user's language. @param {number} amount @param {"step" | "call" | "frame" | "token" | "key" | "head" | "row"} noun */
 export function many(amount, noun) {
   return word(amount === 1 ? `{0} ${noun}` : `{0} ${noun}s`, count(amount));
@@ -96,7 +91,7 @@ export function headline(payload) {
   if (!payload.calls) return word(NOTHING.get(payload.state) ?? "no attention call yet");
   const all = shares(payload);
   const said = all.slice(0, HEADLINE_BACKENDS).map(([name, calls]) => `${backendName(name)} ${percent(calls, payload.calls)}`);
-  const rest = all.length > HEADLINE_BACKENDS ? ` and ${all.length - HEADLINE_BACKENDS} more` : "";
+  const rest = all.length > HEADLINE_BACKENDS ? ` ${word("and {0} more", all.length - HEADLINE_BACKENDS)}` : "";
   return `${requestedNames(payload.requested)} → ${said.join(", ")}${rest}`;
 }
 
@@ -149,9 +144,9 @@ export function accountSentence(payload) {
   const past = payload.account?.past ?? [];
   if (!past.length) return "";
   const calls = (payload.account?.calls ?? 0) - (payload.account?.hooked ?? 0);
-  const parts = past.slice(0, MOST_PARTS).map((part) => `${count(part.calls)} ${plain(part.role)} ${part.ran ? `ran ${backendName(part.ran)}` : "unseen"}, ${plain(part.how)}`);
+  const parts = past.slice(0, MOST_PARTS).map((part) => `${count(part.calls)} ${plain(part.role)} ${part.ran ? word("ran {0}", backendName(part.ran)) : word("unseen")}, ${plain(part.how)}`);
   const rest = past.length - parts.length + leftOut(payload, "past");
-  const more = rest ? [`${rest} more`] : [];
+  const more = rest ? [word("{0} more", rest)] : [];
   return word("{0} of {1} did not come through the hook: {2}", count(calls), many(payload.account?.calls ?? 0, "call"), [...parts, ...more].join("; "));
 }
 
@@ -172,21 +167,21 @@ const DTYPES = new Map([["bfloat16", "bf16"], ["float16", "fp16"], ["float32", "
 export function kind(row) {
   const dtype = String(row.dtype ?? "").replace(/^torch\./, "");
   const parts = [DTYPES.get(dtype) ?? label(dtype)];
-  if (row.kv_len !== row.q_len) parts.unshift(`${count(row.kv_len)} keys`);
-  if (row.mask && row.mask !== "none") parts.push(`${label(row.mask)} mask`);
+  if (row.kv_len !== row.q_len) parts.unshift(many(row.kv_len, "key"));
+  if (row.mask && row.mask !== "none") parts.push(word("{0} mask", label(row.mask)));
   return parts.join(", ");
 }
 
 const MACHINE = [
-  ["gpu", ""], ["memory_gib", ""], ["torch", "torch "], ["cuda", "CUDA "], ["hip", "HIP "], ["cudnn", "cuDNN "],
-  ["comfyui", "ComfyUI "], ["host_attention", "host attention "], ["wanattn", "wanattn "], ["python", "Python "], ["platform", ""],
+  ["gpu", ""], ["memory_gib", ""], ["torch", "torch"], ["cuda", "CUDA"], ["hip", "HIP"], ["cudnn", "cuDNN"],
+  ["comfyui", "ComfyUI"], ["host_attention", "host attention"], ["wanattn", "wanattn"], ["python", "Python"], ["platform", ""],
 ];
 
 /** @param {{environment: Record<string, string | number | null>}} payload */
 export function environmentLine(payload) {
   const facts = payload.environment;
   const known = MACHINE.filter(([name]) => Object.hasOwn(facts, name) && facts[name] != null && facts[name] !== "");
-  return known.map(([name, label]) => `${label}${plain(facts[name])}${name === "memory_gib" ? " GiB" : ""}`).join(" · ");
+  return known.map(([name, title]) => `${title && `${word(title)} `}${plain(facts[name])}${name === "memory_gib" ? " GiB" : ""}`).join(" · ");
 }
 
 // What the server always says in the same words.
@@ -205,12 +200,12 @@ export function about({ model, video, date }) {
 
 /** @param {Run | null} run */
 export function peak(run) {
-  return run?.peak_gib == null ? "" : `peak ${figure(run.peak_gib)} GiB`;
+  return run?.peak_gib == null ? "" : word("peak {0} GiB", figure(run.peak_gib));
 }
 
 /** Where calls ran: processes have ranks, and each its own names of devices. @param {{device: string, rank?: number}} place */
 export function placeText({ device, rank }) {
-  return rank == null ? plain(device) : `rank ${rank} ${plain(device)}`;
+  return rank == null ? plain(device) : word("rank {0} {1}", rank, plain(device));
 }
 
 /** What each of several devices did; nothing where one did all. @param {Payload} payload */
@@ -218,10 +213,10 @@ export function deviceLines({ devices }) {
   return (devices ?? []).map((device) => {
     const facts = [
       plain(device.card ?? ""),
-      plural(device.calls, "call"),
-      device.milliseconds_total == null ? "" : `${figure(device.milliseconds_total / 1000)} s in attention`,
+      many(device.calls, "call"),
+      device.milliseconds_total == null ? "" : word("{0} s in attention", figure(device.milliseconds_total / 1000)),
       device.tflops == null ? "" : `${figure(device.tflops)} TFLOP/s`,
-      device.peak_gib == null ? "" : `peak ${figure(device.peak_gib)} GiB`,
+      device.peak_gib == null ? "" : word("peak {0} GiB", figure(device.peak_gib)),
     ];
     return `${placeText(device)}: ${facts.filter(Boolean).join(", ")}`;
   });

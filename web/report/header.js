@@ -3,7 +3,7 @@
 
 import { looks as looksOf } from "./cells.js";
 import { element, setItems, setText, shape } from "./dom.js";
-import { about, accountSentence, contradiction, failureOf, fallbackSentence, gainSentence, headline, plural, progress, shares, state } from "./format.js";
+import { about, accountSentence, contradiction, count, failureOf, fallbackSentence, gainSentence, headline, progress, shares, state } from "./format.js";
 import { leftOut } from "./payload.js";
 import { word } from "./words.js";
 
@@ -65,7 +65,7 @@ function warnings(payload) {
   const rest = payload.fallbacks.length - said.length + leftOut(payload, "fallbacks");
   const past = accountSentence(payload);
   const first = past ? [`⚠ ${past}`, ...said] : said;
-  return rest > 0 ? [...first, `⚠ ${plural(rest, "more reason")} in the table`] : first;
+  return rest > 0 ? [...first, `⚠ ${word(rest === 1 ? "{0} more reason in the table" : "{0} more reasons in the table", count(rest))}`] : first;
 }
 
 /** @param {Element} bar @param {Payload} payload */

@@ -26,6 +26,7 @@
 
 import { faultIn } from "./check.js";
 import { PAYLOAD } from "./schema.js";
+import { word } from "./words.js";
 
 export const SCHEMA = 1;
 const MOST_STEPS = 1000;
@@ -61,7 +62,7 @@ export function complete(received) {
   const parts = Object.entries(EMPTY).map(([name, empty]) => [name, received?.[name] ?? empty]);
   const whole = { ...received, ...Object.fromEntries(parts) };
   const fault = faultIn(PAYLOAD, whole);
-  return fault ? { ...EMPTY, state: "unreadable", fault: `This report cannot be shown: ${fault}` } : whole;
+  return fault ? { ...EMPTY, state: "unreadable", fault: word("This report cannot be shown: {0}", fault) } : whole;
 }
 
 /** How many of something a payload leaves out, since there were too many of them. @param {Payload} payload @param {string} what */

@@ -52,7 +52,7 @@ export function createSteps(tell) {
     longest = seconds.reduce((most, value) => Math.max(most, value), 0);
     const told = stepsSentence(seconds, UNFINISHED.get(state), stride);
     setText(sentence, told);
-    picture.setAttribute("aria-label", `seconds a step, ${run ? begun(run) : 0} steps: ${told}`);
+    picture.setAttribute("aria-label", word("seconds a step, {0} steps: {1}", run ? begun(run) : 0, told));
     const places = Math.max(seconds.length, (run?.steps ?? 0) / stride);
     picture.setAttribute("viewBox", `0 0 ${seconds.length * BAR} ${HEIGHT}`);
     picture.style.width = `${(100 * seconds.length) / places}%`;

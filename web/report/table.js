@@ -4,7 +4,7 @@
 
 import { MOST_REASONS } from "./cells.js";
 import { element, setItems, setText, shortened } from "./dom.js";
-import { backendName, count, figure, kind, label, percent, placeText, plain, plural, shape } from "./format.js";
+import { backendName, count, figure, kind, label, percent, placeText, plain, shape } from "./format.js";
 import { swatch } from "./patterns.js";
 import { isFallback, leftOut, shareOfTime } from "./payload.js";
 import { word } from "./words.js";
@@ -56,7 +56,7 @@ export function createTable() {
     rows = kept;
     root.hidden = rows.size === 0;
     const rest = Math.max(0, payload.rows.length - MOST_ROWS) + leftOut(payload, "rows");
-    setText(more, rest ? `${plural(rest, "more row")} in the JSON of a report` : "");
+    setText(more, rest ? word(rest === 1 ? "{0} more row in the JSON of a report" : "{0} more rows in the JSON of a report", count(rest)) : "");
   }
 
   return { element: root, update };
@@ -85,8 +85,8 @@ function head() {
 
 /** What the profiler saw in a sampled call. @param {Row} row */
 function proof(row) {
-  const operators = (row.operators ?? []).slice(0, MOST_REASONS).map((name) => `operator ${plain(name)}`);
-  const kernels = (row.kernels ?? []).slice(0, MOST_REASONS).map((name) => `kernel ${plain(name)}`);
+  const operators = (row.operators ?? []).slice(0, MOST_REASONS).map((name) => word("operator {0}", plain(name)));
+  const kernels = (row.kernels ?? []).slice(0, MOST_REASONS).map((name) => word("kernel {0}", plain(name)));
   return [...operators, ...kernels];
 }
 

@@ -1,5 +1,6 @@
 // @ts-check
 import { MODULES, compose } from "../standalone.js";
+import { word } from "../report/words.js";
 
 const KEPT_FOR = 60_000; // milliseconds that an address of a page is good for
 
@@ -40,6 +41,6 @@ export async function saveHtml(payload) {
 /** A file of this pack, as the page itself was loaded. @param {string} name */
 async function ownFile(name) {
   const answer = await fetch(new URL(name, import.meta.url));
-  if (!answer.ok) throw new Error(`the server did not give ${name}`);
+  if (!answer.ok) throw new Error(word("the server did not give {0}", name));
   return answer.text();
 }
