@@ -43,7 +43,11 @@ def _command(sentence: str, line: str) -> list[str]:
 
 def _install(line: str, indent: str) -> list[str]:
     """A command is not broken, since nobody could copy it; a sentence in its place is."""
-    return [indent + line] if " -m pip " in line else _wrapped(line, indent, indent).split("\n")
+    if " -m pip " not in line:
+        return _wrapped(line, indent, indent).split("\n")
+    command, _, remark = line.rpartition(" (") if line.endswith(")") else (line, "", "")
+    said = _wrapped(f"({remark}", indent, indent).split("\n") if remark else []
+    return [indent + command, *said]
 
 
 def _kernels(backends: list[dict]) -> list[str]:

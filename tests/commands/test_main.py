@@ -144,6 +144,8 @@ def test_doctor_fits_80_columns_but_for_what_is_copied(make_environment, monkeyp
     lines = diagnosis.text(findings(backends, environment, "cuda")).splitlines()
 
     assert not [line for line in lines if len(line) > 80 and " -m pip install " not in line]
+    assert not [line for line in lines if " -m pip install " in line and line.endswith(")")]
+    assert "(compiles for an hour or more, needs the CUDA toolkit)" in "\n".join(lines)
     assert "Missing, and would gain most: fa3, 1.2x cudnn elsewhere" in "\n".join(lines)
 
 
