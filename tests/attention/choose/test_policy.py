@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 import torch
-from wanattn.attention.backends import packages
-from wanattn.attention.choose.policy import HOST, NoBackend, Policy, auto_order, candidates, choose
+from wanattn.attention.backends import BACKENDS, packages
+from wanattn.attention.choose.policy import (
+    HOST,
+    NoBackend,
+    Policy,
+    auto_order,
+    candidates,
+    choose,
+    eligible,
+)
 
 
 def test_unknown_backend_names_the_known_ones():
@@ -142,3 +151,19 @@ def test_the_error_names_the_call_every_reason_and_the_way_out(make_call, make_e
         "  flash: masked call, kernel takes no mask",
         "Set on_refusal to 'next best', or choose another backend.",
     ]
+
+
+def test_math_is_not_measured_on_a_card_where_another_can_run(
+    make_call, make_environment, monkeypatch
+):
+    """Whatever the others are called: packages come before and after it in the alphabet."""
+    monkeypatch.setattr(packages, "find", lambda package: packages.Found(print))
+    able = {
+        name: dataclasses.replace(backend, refusals=lambda call, environment: [], gate=None)
+        for name, backend in BACKENDS.items()
+    }
+    asked = make_call(), make_environment(), Policy("auto")
+    others = [name for name in candidates(*asked, able) if name != "math"]
+
+    assert {"flash", "xformers", "fa3"} <= set(others)
+    assert [backend.name for backend in eligible(*asked, able)] == others

@@ -64,6 +64,15 @@ def test_each_cell_points_at_a_row_of_its_own_rank(two):
         assert {payload["rows"][index]["rank"] for index in rows} == {grid["rank"]}
 
 
+def test_a_cell_without_a_call_points_at_no_row():
+    lone = part(1, 0, 4.0)
+    lone.payload["grid"][0]["row"][1][0] = -1
+
+    (grid,) = merged([lone], "7")["grid"]
+
+    assert grid["row"] == [[0, 0], [-1, 0]]
+
+
 def test_the_slowest_rank_is_named_and_notes_tell_whose_they_are(two):
     payload = merged(two, "7", ["rank 2 gave no report"])
 

@@ -200,6 +200,8 @@ def test_a_forward_is_thirty_calls_and_what_stands_beside_them_at_half_their_tim
 
     assert tuner._budget(own, 10.0, None) == pytest.approx(300 * (1 + linear / 32760 / 2))
     assert tuner._budget(text, 10.0, None) == pytest.approx(300 * (1 + (32760 + linear) / 1024))
+    few = make_call(role="other", heads=40, q_len=512, kv_len=32760)
+    assert tuner._budget(few, 10.0, None) == pytest.approx(300 * (1 + (512 + linear) / 65520))
     both = make_call(batch=2, heads=40, q_len=32760, kv_len=32760)
     assert tuner._budget(both, 10.0, None) == pytest.approx(tuner._budget(own, 10.0, None))
 
