@@ -39,6 +39,11 @@ class MatrixProducts:
         self._one = self._timer(self.multiply, times)
         return self._one
 
+    @property
+    def rate(self) -> float:
+        """Floating-point operations in a millisecond."""
+        return self.flops / max(self._one, 1e-3)
+
     def queue(self, milliseconds: float) -> None:
         """Products of about that length, not waited for: what is queued next starts on a device in the same state,
         whatever ran before, and the host gets ahead of it."""
@@ -56,6 +61,11 @@ class BusyTimer:
     @property
     def busy(self) -> bool:
         return self._products is not None
+
+    @property
+    def rate(self) -> float:
+        """Of the products, 0 where there are none."""
+        return self._products.rate if self._products else 0.0
 
     def __call__(self, run: Callable[[], object], times: int, ahead: float = 0.0) -> float:
         """Milliseconds of one of so many calls, behind `ahead` milliseconds of products."""

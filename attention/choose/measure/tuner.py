@@ -96,13 +96,12 @@ def tune(
     The timed part stays below one forward: `forward_milliseconds` where it is known, else what a forward of a model
     with such calls takes at least. First calls are not counted in it, since they build plans and compile.
     """
-    track = _Track(call, inputs)
+    track = _Track(call, inputs, forward_milliseconds)
     trials: list[_Trial] = []
     failures: list[Measurement] = []
     for backend in backends:
         best = min((trial.milliseconds for trial in trials), default=None)
-        budget = _budget(call, best or 0.0, forward_milliseconds)
-        if best is not None and _spent(trials) > budget:
+        if best is not None and _spent(trials) > track.budget(best):
             failures.append(Measurement(backend.name))
             continue
         outcome = track.first_look(backend)
@@ -111,7 +110,7 @@ def tune(
         else:
             trials.append(outcome)
     if trials:
-        failures += _finish(call, trials, track, forward_milliseconds)
+        failures += _finish(trials, track)
     trials.sort(key=lambda trial: trial.milliseconds)
     return [*(trial.measurement() for trial in trials), *failures]
 
@@ -153,11 +152,15 @@ class _Track:
     """Where calls are timed: on a GPU behind matrix products, as in a model, so that it is not the clock rate of an
     idle device that decides, nor the time in which the host queues a call."""
 
-    def __init__(self, call: Call, inputs: Inputs) -> None:
+    def __init__(self, call: Call, inputs: Inputs, forward: float | None) -> None:
         self._call = call
         self._inputs = inputs
+        self._forward = forward
         self._expected = Reference(inputs)
         self._timer = BusyTimer(inputs.q.device, inputs.q.dtype)
+
+    def budget(self, best: float) -> float:
+        return self._forward or _budget(self._call, best, self._timer.rate)
 
     def first_look(self, backend: Backend) -> _Trial | Measurement:
         """First call, check, one measurement or two."""
@@ -222,16 +225,14 @@ def _inaccuracy(backend: Backend, call: Call, error: float | None) -> str:
     return f"error {error:.1e}, needs at most {limit:.0e}"
 
 
-def _finish(
-    call: Call, trials: list[_Trial], track: _Track, forward: float | None
-) -> list[Measurement]:
+def _finish(trials: list[_Trial], track: _Track) -> list[Measurement]:
     """Rounds between those that are close. Those that break meanwhile leave `trials` and are returned."""
     broken: list[Measurement] = []
     burst, ahead = 1, 0.0
 
     def racing(number: int) -> list[_Trial]:
         nonlocal burst, ahead
-        close, burst, ahead = _round(call, trials, number, forward)
+        close, burst, ahead = _round(trials, number, track)
         return close
 
     for number, trial in rounds(racing, MOST_ROUNDS):
@@ -245,15 +246,13 @@ def _finish(
     return broken
 
 
-def _round(
-    call: Call, trials: list[_Trial], number: int, forward: float | None
-) -> tuple[list[_Trial], int, float]:
+def _round(trials: list[_Trial], number: int, track: _Track) -> tuple[list[_Trial], int, float]:
     """Who takes part in it, nobody where it is decided or there is no time, its burst, its milliseconds ahead."""
     best = min((trial.milliseconds for trial in trials), default=0.0)
     close = [trial for trial in trials if trial.milliseconds <= _margin(number) * best]
     if len(close) < 2:
         return [], 1, 0.0
-    left = _budget(call, best, forward) - _spent(trials)
+    left = track.budget(best) - _spent(trials)
     share = left / (ROUNDS * len(close))
     ahead = min(AHEAD[1], max(AHEAD[0], share / 3))
     burst = _burst(best, min(BURSTS[1], max(BURSTS[0], share - ahead)))
@@ -271,16 +270,15 @@ def _spent(trials: list[_Trial]) -> float:
     return sum(trial.spent for trial in trials)
 
 
-def _budget(call: Call, best: float, forward: float | None) -> float:
-    """Milliseconds. What goes beside these calls in a forward runs at twice their rate, to be on the safe side."""
-    if forward:
-        return forward
+def _budget(call: Call, best: float, rate: float) -> float:
+    """Milliseconds of a forward. What goes beside these calls in it runs at `rate`, operations of one millisecond, or,
+    where that is not known and 0, at twice the rate of the calls, to be on the safe side."""
     width = call.heads * call.head_dim
     beside = 4 * call.q_len * width * call.q_len + LINEAR * width**2 * call.q_len
     if call.q_len == call.kv_len:
         beside -= 4 * call.q_len * width * call.q_len
-    share = beside * call.batch / call.flops
-    return max(LEAST_BUDGET, FORWARD_CALLS * best * (1 + share / 2))
+    rest = beside * call.batch / rate if rate else beside * call.batch / call.flops * best / 2
+    return max(LEAST_BUDGET, FORWARD_CALLS * (best + rest))
 
 
 def _milliseconds(value: float) -> str:
