@@ -5,17 +5,16 @@ A dispatch mode sees only the composite operator under inference mode; the profi
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 import time
 from collections.abc import Callable
 
 import torch
-import torch.autograd.profiler as autograd
-from torch._C._autograd import DeviceType, _profiler_enabled
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+from .profilers import OtherProfilers
 from .record import OPERATORS, Record, Sighting
 
 PROOFS = ("off", "sample", "every call")
@@ -24,9 +23,9 @@ OTHER = (
     "another profiler is at work in this process, and torch allows one: calls go unproved beside it"
 )
 FAILED = "torch's profiler failed (see the server's log): calls go unproved"
-SHARE = 0.05  # of the time, at most, to look for other profilers
 log = logging.getLogger("wanattn")
 _profiler = threading.Lock()  # torch allows one profiler a process
+_others = OtherProfilers()
 
 
 def watch(
@@ -42,46 +41,13 @@ def watch(
     if not _profiler.acquire(blocking=False):
         return run(), None
     try:
-        if _elsewhere.found():
-            note(OTHER)
-            return run(), None
-        return _profiled(run, device, note)
+        with _others.waiting():
+            if not _others.found():
+                return _profiled(run, device, note)
+        note(OTHER)
+        return run(), None
     finally:
         _profiler.release()
-
-
-class _Elsewhere:
-    """Looks for a profiler that is not ours, in this thread or another.
-
-    torch allows one a process and does not refuse a second one: whoever ends last takes the process down. Its own flag
-    is not set by one that warms up, whose object is the only sign. To find it takes a look at every object of the
-    process, so that is done for at most `SHARE` of the time.
-    """
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def found(self) -> bool:
-        if _profiler_enabled() or getattr(autograd, "_is_profiler_enabled", False):
-            return True
-        now = time.perf_counter()
-        if now < self._next:
-            return False
-        warming = any(map(_at_work, gc.get_objects()))
-        self._next = now + (time.perf_counter() - now) / SHARE
-        if warming:  # it is not over until it is looked for again
-            self._next = now
-        return warming
-
-
-def _at_work(thing: object) -> bool:
-    """Of every kind of profiler that Python can start: prepared or started, and without results yet."""
-    if type(thing) is not autograd.profile:
-        return False
-    return bool(getattr(thing, "entered", False)) and getattr(thing, "kineto_results", 1) is None
-
-
-_elsewhere = _Elsewhere()
 
 
 def _profiled(

@@ -16,8 +16,10 @@ from torch.profiler import ProfilerActivity, profile, schedule
 runpy.run_path(str(Path(__file__).resolve().parents[2] / "conftest.py"))
 
 from wanattn.attention.record.evidence import watch  # noqa: E402
+from wanattn.attention.record.profilers import STARTS  # noqa: E402
 
 CPU = [ProfilerActivity.CPU]
+MANY = 300
 
 
 def whole(started: threading.Event, over: threading.Event) -> None:
@@ -49,10 +51,53 @@ def ended(started: threading.Event, over: threading.Event) -> None:
     over.wait(60)
 
 
+def again_and_again(over: threading.Event) -> None:
+    while not over.wait(0.002):
+        with profile(activities=CPU):
+            torch.ones(4).sum()
+
+
 KINDS = {one.__name__: one for one in (whole, of_autograd, warming_up, ended)}
 
 
+def meanwhile() -> None:
+    """It starts within a call of ours, waits for its end and then sees all that is its own; then another, again and again."""
+    names: list[str] = []
+
+    def users() -> None:
+        with profile(activities=CPU) as session:
+            torch.ones(4).sum()
+        names.extend(event.name for event in session.events())
+
+    other = threading.Thread(target=users)
+
+    def run() -> torch.Tensor:
+        other.start()
+        other.join(0.2)
+        return torch.ones(2) if other.is_alive() else torch.zeros(2)
+
+    before = [getattr(torch.autograd.profiler, name) for name in STARTS]
+    result, sighting = watch(run, torch.device("cpu"))
+    other.join(60)
+    waited, proved, seen = bool(result.all()), sighting is not None, "aten::sum" in names
+    restored = before == [getattr(torch.autograd.profiler, name) for name in STARTS]
+    beside_many()
+    print(f"waited {waited}, proved {proved}, seen {seen}, restored {restored}")
+
+
+def beside_many() -> None:
+    over = threading.Event()
+    other = threading.Thread(target=again_and_again, args=(over,))
+    other.start()
+    for _ in range(MANY):
+        watch(lambda: torch.ones(2), torch.device("cpu"))
+    over.set()
+    other.join(60)
+
+
 def main(kind: str) -> None:
+    if kind == "meanwhile":
+        return meanwhile()
     started, over, notes = threading.Event(), threading.Event(), []
     other = threading.Thread(target=KINDS[kind], args=(started, over))
     other.start()
@@ -69,7 +114,9 @@ def main(kind: str) -> None:
     over.set()
     other.join(60)
     _, after = watch(lambda: q @ q.mT, q.device, notes.append)
-    print(f"proved {sum(seen)} of 3, then {after is not None}: {' | '.join(dict.fromkeys(notes))}")
+    print(
+        f"proved {sum(seen)} of {len(seen)}, then {after is not None}: {' | '.join(dict.fromkeys(notes))}"
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 from wanattn.attention.backends import BACKENDS, Backend
 from wanattn.attention.choose import policy
 from wanattn.attention.choose.policy import Policy
-from wanattn.attention.record import evidence
+from wanattn.attention.record import evidence, profilers
 from wanattn.attention.record.evidence import watch
 from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.report.payload import payload_of
@@ -22,6 +22,7 @@ from wanattn.tests.child import children
 from wanattn.tests.fixtures import attend as one_call
 
 PROFILERS = ("whole", "of_autograd", "warming_up")
+OTHERS = ("ended", "meanwhile")
 
 
 @pytest.fixture
@@ -175,7 +176,7 @@ def test_a_call_beside_a_profiled_one_does_not_wait_for_it():
 def beside():
     """How a process ends in which another thread profiles, by its kind, and its last line; all run meanwhile."""
     script = str(Path(__file__).with_name("other_profiler.py"))
-    commands = {kind: [sys.executable, script, kind] for kind in (*PROFILERS, "ended")}
+    commands = {kind: [sys.executable, script, kind] for kind in (*PROFILERS, *OTHERS)}
 
     with children(commands) as started:
 
@@ -197,6 +198,10 @@ def test_a_profiler_that_has_ended_costs_no_proof(beside):
     assert beside("ended") == (0, "proved 3 of 3, then True: ")
 
 
+def test_a_profiler_that_starts_while_ours_is_at_work_waits_for_its_end(beside):
+    assert beside("meanwhile") == (0, "waited True, proved True, seen True, restored True")
+
+
 def test_the_node_says_why_calls_went_unproved(tensors):
     forward = Forward(step=0, proof="every call", wish="flash", recorders=[Recorder()])
     dispatcher = Dispatcher(Policy("flash"))
@@ -215,8 +220,8 @@ def test_other_profilers_are_looked_for_a_twentieth_of_the_time_at_most(monkeypa
         time.sleep(0.02)
         return []
 
-    monkeypatch.setattr(evidence.gc, "get_objects", objects)
-    look = evidence._Elsewhere()
+    monkeypatch.setattr(profilers.gc, "get_objects", objects)
+    look = profilers.OtherProfilers()
     began = time.perf_counter()
     while time.perf_counter() - began < 0.9:
         assert not look.found()
