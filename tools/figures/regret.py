@@ -5,7 +5,7 @@
 
 In each case the tuner runs as it does on the first call of a shape, with nothing remembered. Then every backend that
 may run is timed again, and those within a third of the best (an eighth for long calls) again and again, in turns and
-each time behind matrix products; regret is the time of the tuner's choice in that second measurement, over the best
+each time behind matrix products, with no more calls than the host can queue meanwhile; regret is the time of the tuner's choice in that second measurement, over the best
 in it, less one. `tuning` is what the tuner took, without the first calls.
 """
 
@@ -16,6 +16,7 @@ import functools
 import json
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -41,7 +42,7 @@ CLOSE_LONG = 1.12  # for calls of more than LONG milliseconds, which one measure
 LONG = 20.0
 BURST = 20.0  # milliseconds of one measurement
 AHEAD = 10.0  # milliseconds of matrix products before each
-MOST_CALLS = 100  # of one measurement, so that the host can keep ahead
+HOST_LOOKS = 5
 LEAST_WORK = 400  # milliseconds of the second measurement, for the short calls
 MOST_ROUNDS = 31
 
@@ -137,6 +138,8 @@ def again(found: dict[str, float], inputs: Inputs, least: int) -> dict[str, floa
     """Milliseconds of each backend in `found`, which holds what the tuner found."""
     timer = BusyTimer(inputs.q.device, inputs.q.dtype)
     times: dict[str, list[float]] = {name: [] for name in found}
+    runs = {name: functools.partial(BACKENDS[name].run, *inputs) for name in found}
+    queued = {name: max(1, int(AHEAD / queueing(run))) for name, run in runs.items()}
     close, most = dict(found), 1
 
     def racing(number: int) -> list[str]:
@@ -148,10 +151,21 @@ def again(found: dict[str, float], inputs: Inputs, least: int) -> dict[str, floa
         return list(close) if number < most else []
 
     for _, name in rounds(racing, least + MOST_ROUNDS + 1):
-        calls = max(1, min(MOST_CALLS, round(BURST / close[name])))
-        run = functools.partial(BACKENDS[name].run, *inputs)
-        times[name].append(timer(run, calls, AHEAD))
+        calls = max(1, min(queued[name], round(BURST / close[name])))
+        times[name].append(timer(runs[name], calls, AHEAD))
     return {name: statistics.median(measured) for name, measured in times.items()}
+
+
+def queueing(run: Callable[[], object]) -> float:
+    """Milliseconds that the host takes for a call, the longest of a few."""
+    torch.cuda.synchronize()
+    times = []
+    for _ in range(HOST_LOOKS):
+        start = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - start) * 1e3)
+    torch.cuda.synchronize()
+    return max(times)
 
 
 def those_close(first: dict[str, float]) -> dict[str, float]:
