@@ -67,10 +67,12 @@ class Session:
     def _forward(self, real: torch.nn.Module, args: tuple, kwargs: dict) -> Within:
         forward = Within(step=kwargs.get("current_step"), cond=_cond(args, kwargs))
         self._last = forward.step
+        assert self._places
         image = kwargs.get("clip_fea")
         forward.text_len = getattr(real, "text_len", None)
         forward.image_len = image.shape[-2] if torch.is_tensor(image) else None
         forward.places, forward.other = self._places, _other(kwargs)
+        forward.known = self._places.known(forward.image_len, forward.other)
         takers = [tap for tap in self._taps if tap.wish]
         for tap in self._taps:
             tap.joined(forward, bool(takers) and tap is not takers[-1])
