@@ -19,6 +19,7 @@ SPARSE = "radial_sage_attention"
 OWN = "{} is no plain attention and keeps its own kernel"
 LOCAL = "scaled query or local window, left to WanVideoWrapper"
 CUT = "keys cut to the length of each sample, kernels here take whole keys"
+PACKED = "samples packed one after the other, kernels here take them side by side"
 DENSE = "radial_sage_attention runs sdpa in its dense blocks and steps"
 SAGE_3 = "sageattn_3"
 ENDS = "sageattn_3 runs in the first and last step, {} in between"
@@ -81,12 +82,16 @@ def asked(
     """Of a call of the wrapper's function that knows one mode, `fixed`, or of the common one, which is told the mode."""
     mode = fixed or plain_mode(attention_mode)
     left = ""
-    if causal or is_causal or dropout_p:
+    if q.ndim != 4:
+        q, k, v, left = q[None], k[None], v[None], PACKED
+    elif causal or is_causal or dropout_p:
         left = CAUSAL
     elif q_scale is not None or (window_size is not WHOLE and tuple(window_size) != WHOLE):
         left = LOCAL
     elif k_lens is not None and "flash" in mode and _least(k_lens) < k.shape[1]:
         left = CUT
+    if attn_mask is not None and attn_mask.ndim < 4:
+        attn_mask = attn_mask[(None,) * (4 - attn_mask.ndim)]  # B H N M
     return Asked(q, k, v, mode, attn_mask, softmax_scale, dtype, left)
 
 

@@ -180,3 +180,33 @@ def test_the_blocks_of_vace_have_roles_of_their_own(pack, nodes, watched, tmp_pa
     assert counting.counts("role")["vace self",] == len(layers)
     assert len(counting.calls) == CALLS + 2 * len(layers)
     assert facts(nodes.report(seen).lines, "active") == counting.counts(*FACTS, "kernel")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_adapter_that_masks_or_packs_its_calls_is_told_and_taken(
+    pack, path, nodes, watched, backed, packed
+):
+    model = load(pack, path)
+    add_lynx(pack, model.model, packed)
+    plain = sample(pack, model, steps=1, cfg=1.0)
+    for seen in (watched(model), backed(model)):
+        with WrapperCounting(model) as counting:
+            latent = sample(pack, seen, steps=1, cfg=1.0)
+        assert len(counting.calls) == CALLS + 1
+        assert facts(nodes.report(seen).lines, "active") == counting.counts(*FACTS, "kernel")
+        assert torch.allclose(latent, plain, rtol=0.05, atol=0.05)
+    (line,) = [line for line in nodes.report(seen).lines if line["role"] == "other"]
+    assert (line["block"], "packed" in line["reason"]) == ("3", packed)
+
+
+def add_lynx(pack, model, packed: bool) -> None:
+    """The wrapper's own adapter for the faces of Lynx, in one layer: a mask over keys, or packed samples with lengths."""
+    module = pytest.importorskip(f"{pack.__name__}.lynx.modules", reason="needs Lynx, newer")
+    place, width = "blocks.3.self_attn", wrapper.TINY["dim"]
+    layer = model.get_submodule(f"diffusion_model.{place}")
+    layer.ref_adapter = module.WanLynxRefAttention(width).to(torch.bfloat16)
+    layer.ref_adapter.use_sageattn = packed
+    weights = layer.ref_adapter.state_dict()
+    model["sd"].update({f"{place}.ref_adapter.{n}": w.clone() for n, w in weights.items()})
+    faces, forward = torch.randn(1, 24, width, dtype=torch.bfloat16), layer.forward
+    layer.forward = lambda *args, **named: forward(*args, **{**named, "lynx_ref_feature": faces})
