@@ -53,10 +53,11 @@ def load(pack, path, mode="sdpa", **more):
 
 def radial(pack, path):
     """Sparse from the second block on, in every step."""
+    model = load(pack, path, RADIAL)
     settings = pack.NODE_CLASS_MAPPINGS["WanVideoSetRadialAttention"]()
     given = {"dense_attention_mode": "sageattn", "dense_blocks": 1, "dense_vace_blocks": 1}
     given |= {"dense_timesteps": 0, "decay_factor": 0.2, "block_size": 64}
-    return settings.loadmodel(load(pack, path, RADIAL), **given)[0]
+    return settings.loadmodel(model, **given)[0]
 
 
 def square(pack):

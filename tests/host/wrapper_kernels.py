@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -75,6 +77,13 @@ PACKAGES = {
 }
 
 
-def lacking() -> dict[str, ModuleType]:
-    """Those of which nothing is loaded."""
-    return {name: made for name, made in PACKAGES.items() if name not in sys.modules}
+@contextmanager
+def standing_in() -> Iterator[None]:
+    """For those of which nothing is loaded; whatever else is imported meanwhile stays."""
+    made = {name: each for name, each in PACKAGES.items() if name not in sys.modules}
+    sys.modules.update(made)
+    try:
+        yield
+    finally:
+        for name in made:
+            del sys.modules[name]
