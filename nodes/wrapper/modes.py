@@ -26,9 +26,12 @@ ENDS = "sageattn_3 runs in the first and last step, {} in between"
 
 
 class Way:
-    """Back to the wrapper's function. One object for each function and mode; `layout` is that of its tensors."""
+    """Back to the wrapper's function. One object for each function, mode and what is `told` of its calls.
 
-    def __init__(self, function: Callable, mode: str, layout: str = "NHD") -> None:
+    `layout` is that of its tensors.
+    """
+
+    def __init__(self, function: Callable, mode: str, layout: str, told: tuple = ()) -> None:
         self.function = function
         self.mode = mode
         self.layout = layout

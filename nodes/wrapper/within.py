@@ -37,12 +37,14 @@ class Found(NamedTuple):
 class Within(Forward):
     """`other` is the role of a context that is neither text nor image, `chooses` whether some backend was asked for.
 
+    `forced` are the blocks that have another mode than their own in this step, by a node of the wrapper.
     `known` is what was found in forwards of this run that are like this one.
     """
 
     places: Places | None = None
     other: str = "other"
     chooses: bool = False
+    forced: frozenset[int] = frozenset()
     known: dict[tuple, Found] = field(default_factory=dict)
 
     def found(
@@ -61,7 +63,8 @@ class Within(Forward):
             place = self.placed(name, q.shape[tokens], k.shape[tokens], mode, foreign, left)
             dtype = computed_in(call, casts, cast) if self.chooses and not place.left else None
             same = self.places.same(layout, dtype, *seen)
-            found = self.known[key] = Found(place, way(function, mode, layout), dtype, same)
+            back = way(function, mode, layout, (place.asked, place.remark))
+            found = self.known[key] = Found(place, back, dtype, same)
         return found
 
     def placed(
@@ -69,7 +72,7 @@ class Within(Forward):
     ) -> Place:
         """Of a call in `mode` that the module of that name makes, which `left` says must stay there."""
         assert self.places
-        key = (name, q_len, kv_len, mode, foreign, left, self.image_len, self.other)
+        key = (name, q_len, kv_len, mode, foreign, left, self.image_len, self.other, self.forced)
         place = self.places.placed.get(key)
         if place is None:
             place = self._place(name, q_len, kv_len, mode, foreign, left)
@@ -81,8 +84,10 @@ class Within(Forward):
     ) -> Place:
         assert self.places and self.taker
         role, block = self.places.of(self, name, q_len, kv_len, self.other)
-        ends = mode == "sageattn" and self.places.mode(name) == SAGE_3
-        dense = mode == "sdpa" and role.endswith("self") and self.places.mode(name) == SPARSE
+        own = role != "self" or block not in self.forced
+        ends = own and mode == "sageattn" and self.places.mode(name) == SAGE_3
+        whole = own and mode == "sdpa" and role.endswith("self")
+        dense = whole and self.places.mode(name) == SPARSE
         remark = ENDS.format(mode) if ends else DENSE if dense else ""
         left = left or (kept(mode, self.taker.takes_over) if self.chooses else "")
         asked = SAGE_3 if ends else mode

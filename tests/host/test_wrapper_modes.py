@@ -89,6 +89,21 @@ def test_sage_is_told_by_name_and_taken_over(pack, path, nodes, watched, backed,
     assert taken.counts("kernel") == {("math",): CALLS}
 
 
+def test_a_mode_that_a_node_sets_for_some_blocks_is_told_as_asked(pack, path, nodes, watched):
+    model = watched(load(pack, path, "sageattn_3"))
+    node = pack.NODE_CLASS_MAPPINGS["WanVideoSetAttentionModeOverride"]()
+    seen = node.getmodelpath(model, "sageattn", 1, 2, False, blocks=[0, 1])[0]
+    sample(pack, seen, steps=3, cfg=1.0)
+    lines = [line for line in nodes.report(seen).lines if line["role"] == "self"]
+    assert {(line["requested"], line["reason"]) for line in lines if line["step"] != "1"} == {
+        ("sageattn_3", "")
+    }
+    between = [line for line in lines if line["step"] == "1"]
+    assert {line["active"] for line in between} == {"sageattn"}
+    asked = {line["block"] for line in between if line["requested"] == "sageattn"}
+    assert asked == {line["block"] for line in between if not line["reason"]} == {"0", "1"}
+
+
 def told(lines):
     return facts(lines, "active").elements()
 
