@@ -17,6 +17,7 @@ import functools
 import statistics
 import tempfile
 import time
+import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ Run = Callable[[], list[float]]  # microseconds a call, of each forward of one r
 WRAPPER, MODEL = "WanVideoWrapper", "a MODEL of ComfyUI"
 ALONE, BESIDE = "attention alone", "with the product after it"
 WAYS = (UNPATCHED, PATCHED, WATCHED)
+LEAST = "unpatched, but with torch's function alone in ComfyUI's"  # which a backend spares it
 
 
 def main() -> None:
@@ -115,7 +117,19 @@ def of_the_host() -> dict[Way, Run]:
         ways = model.clone(), patch(model, Policy("flash")), watch(model, proof="off")
         for way, one in zip(WAYS, ways, strict=True):
             found[MODEL, what, way] = functools.partial(denoised, one)
+        found[MODEL, what, LEAST] = functools.partial(denoised_with_least, ways[0])
     return found
+
+
+def denoised_with_least(model) -> list[float]:
+    with unittest.mock.patch("comfy.ldm.wan.model.optimized_attention", least):
+        return denoised(model)
+
+
+def least(q, k, v, heads, **_) -> torch.Tensor:
+    """As much as the wrapper's own function does. Tensors are [batch, tokens, heads * head_dim]."""
+    q, k, v = (x.view(1, TOKENS, heads, -1).transpose(1, 2) for x in (q, k, v))  # B H N D
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(1, TOKENS, -1)
 
 
 def denoised(model) -> list[float]:
