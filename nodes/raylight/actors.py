@@ -60,12 +60,21 @@ class Session:
             return
         self._new_job()
         settings = self.settings.plain(uuid.uuid4().hex)
-        _ray().get([_on(handle, "begin", settings) for handle in self.handles])
+        try:
+            _ray().get([_on(handle, "begin", settings) for handle in self.handles])
+        except Exception:
+            self.withdraw()
+            raise
         self.taken.append({})
 
     def end(self, rank: int) -> None:
         """Right after a rank was told to sample: an actor does one thing after the other."""
         self.taken[-1][rank] = _on(self.handles[rank], "take")
+
+    def withdraw(self) -> None:
+        """Where a rank cannot begin, or cannot be told to sample, none keeps the settings."""
+        for handle in self.handles:
+            _on(handle, "take")
 
     def reports(self) -> list[dict[int, dict | str]]:
         """A dictionary by rank for each sampler call; a sentence in the place of a report that did not come."""
@@ -116,7 +125,11 @@ class Sampling:
 
     def remote(self, *args, **kwargs):
         self._session.begin(self._rank)
-        result = self._method.remote(*args, **kwargs)
+        try:
+            result = self._method.remote(*args, **kwargs)
+        except Exception:
+            self._session.withdraw()
+            raise
         self._session.end(self._rank)
         return result
 

@@ -94,14 +94,16 @@ def withdraw(model: ModelPatcher) -> None:
     if own is None:
         return
     options = model.model_options.get("transformer_options", {})
-    if own.override is not None and options.pop(SLOT, None) is not own.override:
-        raise RuntimeError("another node's attention override was put over Wan Attention's")
-    if own.override is not None and own.override.previous is not None:
-        options[SLOT] = own.override.previous
+    covered = own.override is not None and options.get(SLOT) is not own.override
+    if own.override is not None and not covered:
+        del options[SLOT]
+        options.update({SLOT: own.override.previous} if own.override.previous else {})
     for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.APPLY_MODEL, WrappersMP.DIFFUSION_MODEL):
         model.remove_wrappers_with_key(kind, OWN)
         model.remove_wrappers_with_key(kind, KEY)
     model.remove_attachments(KEY)
+    if covered:
+        raise RuntimeError("another node's attention override was put over Wan Attention's")
 
 
 def timings_of(path: str, run: str) -> Callable[[str], Timings]:

@@ -12,12 +12,11 @@ import torch.nn.functional as F
 
 from ...attention.call import Inputs
 from ...attention.run.forward import Forward, Place
-from ...attention.run.given import facts
 from ...attention.run.intercept import answer_sdpa
 from ...attention.run.names import CALLER, Handler, Names, StandIn
 from ...attention.run.operator import attend
-from .modes import SPARSE, Asked, Way, asked, computed_in, kept, way
-from .within import Within
+from .modes import SPARSE, Asked, asked, autocast_to, computed_in, kept
+from .within import Found, Within
 
 OWN = __name__.partition(".")[0]
 MODEL = ".wanvideo.modules.model"
@@ -29,51 +28,49 @@ DENSE = "sparse_sage_attn"  # what the wrapper calls the sparse kernel where it 
 class WrapperCall:
     """Tensors are [batch, tokens, heads, head_dim] in the layout NHD, [batch, heads, tokens, head_dim] in HND.
 
-    `back` is the function that runs the call where it is left alone, with `args` and `kwargs`. Kernels are given the
-    tensors in `dtype`, as they are where it is None.
+    It is left alone by the way back that was found, with `args` and `kwargs`.
     """
 
-    __slots__ = ("_inputs", "_left", "args", "asked", "back", "dtype", "kwargs")
+    __slots__ = ("_args", "_asked", "_found", "_inputs", "_kwargs", "_left", "back")
 
-    def __init__(
-        self, back: Way, args: tuple, kwargs: dict, asked: Asked, dtype: torch.dtype | None
-    ) -> None:
-        self.back = back
-        self.args = args
-        self.kwargs = kwargs
-        self.asked = asked
-        self.dtype = dtype
+    def __init__(self, found: Found, args: tuple, kwargs: dict, asked: Asked) -> None:
+        self.back = found.back
+        self._found = found
+        self._args = args
+        self._kwargs = kwargs
+        self._asked = asked
         self._inputs: Inputs | None = None
         self._left = False
 
     def facts(self) -> tuple:
-        q, k, v, _, mask, *_ = self.asked
-        return self.back.layout, self.dtype, *facts(q, k, v, mask)
+        return self._found.facts
 
     def device(self) -> torch.device:
-        return self.asked.q.device
+        return self._asked.q.device
 
     def inputs(self) -> Inputs:
         if self._inputs is None:
-            asked = self.asked
-            q, k, v = self._apart(asked.q), self._apart(asked.k), self._apart(asked.v)
-            self._inputs = Inputs(q, k, v, asked.mask, asked.scale)
+            self._inputs = self._apart()
         return self._inputs
 
-    def _apart(self, x: torch.Tensor) -> torch.Tensor:
+    def _apart(self) -> Inputs:
+        q, k, v, _, mask, scale, *_ = self._asked
         if self.back.layout == "NHD":
-            x = x.transpose(1, 2)  # B N H D -> B H N D
-        return x if self.dtype in (None, x.dtype) else x.to(self.dtype)
+            q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # B H N D
+        dtype = self._found.dtype
+        if dtype is not None and not (q.dtype == k.dtype == v.dtype == dtype):
+            q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+        return Inputs(q, k, v, mask, scale)
 
     def leave(self) -> torch.Tensor:
         self._left = True
-        return self.back(*self.args, **self.kwargs)
+        return self.back.function(*self._args, **self._kwargs)
 
     def laid_out(self, result: torch.Tensor) -> torch.Tensor:
         """As the wrapper's function would give it; what it ran itself is so already."""
         if self._left or self.back.layout == "HND":
             return result
-        return _given_back(result, self.asked)
+        return _given_back(result, self._asked)
 
 
 def _given_back(result: torch.Tensor, asked: Asked) -> torch.Tensor:
@@ -89,12 +86,9 @@ def _call(fixed: str, layout: str, casts: bool, forward: Forward, function, args
     if not isinstance(forward, Within) or taker is None:
         return function(*args, **kwargs)
     call = asked(fixed, *args, **kwargs)
-    tokens = 1 if layout == "NHD" else 2
-    lengths = call.q.shape[tokens], call.k.shape[tokens]
-    place = forward.placed(sys._getframe(CALLER), *lengths, call.mode, foreign, call.left)
-    dtype = computed_in(call, casts) if forward.chooses and not place.left else None
-    given = WrapperCall(way(function, call.mode, layout), args, kwargs, call, dtype)
-    return given.laid_out(taker.run(given, place, forward))
+    found = forward.found(sys._getframe(CALLER), call, function, layout, casts, foreign)
+    given = WrapperCall(found, args, kwargs, call)
+    return given.laid_out(taker.run(given, found.place, forward))
 
 
 def _sdpa(forward: Forward, function: Callable, args: tuple, kwargs: dict, foreign: bool):
@@ -102,10 +96,11 @@ def _sdpa(forward: Forward, function: Callable, args: tuple, kwargs: dict, forei
     taker = forward.taker
     if not isinstance(forward, Within) or taker is None:
         return function(*args, **kwargs)
-    caller = sys._getframe(CALLER)
+    assert forward.places
+    name = forward.places.running(sys._getframe(CALLER))
 
     def place(q_len: int, kv_len: int) -> Place:
-        return forward.placed(caller, q_len, kv_len, "sdpa", foreign, "")
+        return forward.placed(name, q_len, kv_len, "sdpa", foreign, "")
 
     return answer_sdpa(
         functools.partial(taker.run, forward=forward), place, function, *args, **kwargs
@@ -140,7 +135,7 @@ def _traced(function: Callable, args: tuple, kwargs: dict):
     call = asked("", *args, **{**kwargs, "k_lens": None})
     if call.left or kept(call.mode, takes_over=False):
         return function(*args, **kwargs)
-    dtype = computed_in(call, _casts(function))
+    dtype = computed_in(call, _casts(function), autocast_to(call.q.device.type))
     q, k, v = (x.transpose(1, 2).to(dtype) for x in (call.q, call.k, call.v))
     result = attend(q, k, v, call.mask, call.scale, None, False)
     return _given_back(result, call)

@@ -17,16 +17,21 @@ WHOLE = (-1, -1)  # a window that hides no key
 DECAYING = "sageattn_ultravico"
 SPARSE = "radial_sage_attention"
 OWN = "{} is no plain attention and keeps its own kernel"
+LOCAL = "scaled query or local window, left to WanVideoWrapper"
 CUT = "keys cut to the length of each sample, kernels here take whole keys"
+PACKED = "samples packed one after the other, kernels here take them side by side"
 DENSE = "radial_sage_attention runs sdpa in its dense blocks and steps"
 SAGE_3 = "sageattn_3"
 ENDS = "sageattn_3 runs in the first and last step, {} in between"
 
 
 class Way:
-    """Back to the wrapper's function. One object for each function and mode; `layout` is that of its tensors."""
+    """Back to the wrapper's function. One object for each function, mode and what is `told` of its calls.
 
-    def __init__(self, function: Callable, mode: str, layout: str = "NHD") -> None:
+    `layout` is that of its tensors.
+    """
+
+    def __init__(self, function: Callable, mode: str, layout: str, told: tuple = ()) -> None:
         self.function = function
         self.mode = mode
         self.layout = layout
@@ -70,11 +75,31 @@ def asked(
     attn_mask=None,
     softmax_scale: float | None = None,
     dtype: torch.dtype = torch.bfloat16,
-    **more,
+    causal: bool = False,
+    is_causal: bool = False,
+    dropout_p: float = 0.0,
+    q_scale=None,
+    window_size: Sequence[int] = WHOLE,
+    **_more,
 ) -> Asked:
     """Of a call of the wrapper's function that knows one mode, `fixed`, or of the common one, which is told the mode."""
     mode = fixed or plain_mode(attention_mode)
-    return Asked(q, k, v, mode, attn_mask, softmax_scale, dtype, _why_left(mode, k, k_lens, **more))
+    left = ""
+    if q.ndim != 4:
+        q, k, v, left = q[None], k[None], v[None], PACKED
+    elif causal or is_causal or dropout_p:
+        left = CAUSAL
+    elif q_scale is not None or (window_size is not WHOLE and tuple(window_size) != WHOLE):
+        left = LOCAL
+    elif k_lens is not None and "flash" in mode and _least(k_lens) < k.shape[1]:
+        left = CUT
+    if attn_mask is not None and attn_mask.ndim < 4:
+        attn_mask = attn_mask[(None,) * (4 - attn_mask.ndim)]  # B H N M
+    return Asked(q, k, v, mode, attn_mask, softmax_scale, dtype, left)
+
+
+def _least(lengths: torch.Tensor | Sequence[int]) -> int:
+    return min(lengths.tolist() if isinstance(lengths, torch.Tensor) else lengths)
 
 
 def plain_mode(mode: str) -> str:
@@ -82,33 +107,20 @@ def plain_mode(mode: str) -> str:
     return "sdpa" if mode == SPARSE else mode
 
 
-def computed_in(call: Asked, casts: bool) -> torch.dtype:
-    """What the wrapper would compute a call in; `casts` is of older versions, whose sdpa mode does as the call names."""
-    q, flash = call.q, "flash" in call.mode
+def autocast_to(kind: str) -> torch.dtype | None:
+    """What torch casts to on that kind of device at this moment."""
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+
+
+def computed_in(call: Asked, casts: bool, cast: torch.dtype | None) -> torch.dtype:
+    """What the wrapper would compute a call in where torch casts to `cast`.
+
+    `casts` is of older versions, whose sdpa mode does as the call names.
+    """
+    flash = "flash" in call.mode
     if flash or casts:
-        return call.named if not flash or q.dtype not in HALF else q.dtype
-    kind = q.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else q.dtype
-
-
-def _why_left(
-    mode: str,
-    k: torch.Tensor,
-    k_lens,
-    causal: bool = False,
-    is_causal: bool = False,
-    dropout_p: float = 0.0,
-    q_scale=None,
-    window_size: Sequence[int] = WHOLE,
-    **_,
-) -> str:
-    if causal or is_causal or dropout_p:
-        return CAUSAL
-    if q_scale is not None or tuple(window_size) != WHOLE:
-        return "scaled query or local window, left to WanVideoWrapper"
-    if "flash" in mode and k_lens is not None and int(min(k_lens)) < k.shape[1]:
-        return CUT
-    return ""
+        return call.named if not flash or call.q.dtype not in HALF else call.q.dtype
+    return cast or call.q.dtype
 
 
 def kept(mode: str, takes_over: bool) -> str:

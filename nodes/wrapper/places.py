@@ -14,6 +14,12 @@ from ..host.run.roles import BLOCK, role_of
 COMPILED = "_orig_mod."
 
 
+class Same:
+    """In the place of the facts of a call, equal to itself alone."""
+
+    __slots__ = ()
+
+
 class Places:
     def __init__(self, transformer: torch.nn.Module) -> None:
         self._modules = {id(m): name for name, m in transformer.named_modules() if name}
@@ -21,7 +27,13 @@ class Places:
         self._modes: dict[str, str] = {}
         self._blocks: dict[str, int | None] = {}
         self._transformer = transformer
-        self.known: dict[tuple, Place] = {}  # by all that decides within a run
+        self.placed: dict[tuple, Place] = {}  # by all that decides within a run
+        self._known: dict[tuple, dict] = {}
+        self._same: dict[tuple, tuple[Same]] = {}
+
+    def known(self, *lengths_and_roles: object) -> dict:
+        """What was found out in this run's forwards of which the same holds."""
+        return self._known.setdefault(lengths_and_roles, {})
 
     def running(self, frame: FrameType) -> str:
         """The innermost module whose method runs in `frame` or above it."""
@@ -38,6 +50,10 @@ class Places:
         if role in ("", CROSS, "vace text"):
             role = self._by_length(forward, q_len, kv_len, role, other)
         return role, block
+
+    def same(self, *facts: object) -> tuple[Same]:
+        """What stands for these facts within this run: they are compared once, not with every call."""
+        return self._same.setdefault(facts, (Same(),))
 
     def mode(self, name: str) -> str:
         """The mode that the module was loaded with."""

@@ -67,10 +67,13 @@ class Session:
     def _forward(self, real: torch.nn.Module, args: tuple, kwargs: dict) -> Within:
         forward = Within(step=kwargs.get("current_step"), cond=_cond(args, kwargs))
         self._last = forward.step
+        assert self._places
         image = kwargs.get("clip_fea")
         forward.text_len = getattr(real, "text_len", None)
         forward.image_len = image.shape[-2] if torch.is_tensor(image) else None
         forward.places, forward.other = self._places, _other(kwargs)
+        forward.forced = _forced(real, kwargs)
+        forward.known = self._places.known(forward.image_len, forward.other, forward.forced)
         takers = [tap for tap in self._taps if tap.wish]
         for tap in self._taps:
             tap.joined(forward, bool(takers) and tap is not takers[-1])
@@ -130,6 +133,16 @@ def _other(kwargs: dict) -> str:
     if kwargs.get("audio_proj") is not None:
         return "audio"
     return "face" if kwargs.get("fantasy_portrait_input") is not None else "other"
+
+
+def _forced(real: torch.nn.Module, kwargs: dict) -> frozenset[int]:
+    """The blocks whose mode in this step is that of a node of the wrapper for some steps and blocks."""
+    asked = (kwargs.get("transformer_options") or {}).get("attention_mode_override")
+    step = kwargs.get("current_step")
+    if not asked or step is None or not asked["start_step"] <= step < asked["end_step"]:
+        return frozenset()
+    every = range(len(list(real.get_submodule("blocks").children())))
+    return frozenset(asked.get("blocks", every))
 
 
 def _device(real: torch.nn.Module) -> torch.device:

@@ -4,38 +4,79 @@ from __future__ import annotations
 
 import functools
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import FrameType
+from typing import NamedTuple
+
+import torch
 
 from ...attention.call import Inputs
 from ...attention.run import operator
 from ...attention.run.forward import Forward, Place
-from ...attention.run.given import Split
-from .modes import DENSE, ENDS, SAGE_3, SPARSE, kept, way
+from ...attention.run.given import Split, facts
+from .modes import DENSE, ENDS, SAGE_3, SPARSE, Asked, Way, autocast_to, computed_in, kept, way
 from .places import Places
 
 PLAIN = way(operator.plain, "sdpa", "HND")  # of compiled code that is left alone
 
 
+class Found(NamedTuple):
+    """Of calls that differ in nothing that decides: where they are made, the way back, the dtype for kernels, their facts.
+
+    `dtype` is None where no kernel is to be chosen. Calls with the same facts have the very same object of them.
+    """
+
+    place: Place
+    back: Way
+    dtype: torch.dtype | None
+    facts: tuple
+
+
 @dataclass(slots=True)
 class Within(Forward):
-    """`other` is the role of a context that is neither text nor image, `chooses` whether some backend was asked for."""
+    """`other` is the role of a context that is neither text nor image, `chooses` whether some backend was asked for.
+
+    `forced` are the blocks that have another mode than their own in this step, by a node of the wrapper.
+    `known` is what was found in forwards of this run that are like this one.
+    """
 
     places: Places | None = None
     other: str = "other"
     chooses: bool = False
+    forced: frozenset[int] = frozenset()
+    known: dict[tuple, Found] = field(default_factory=dict)
 
-    def placed(
-        self, caller: FrameType, q_len: int, kv_len: int, mode: str, foreign: bool, left: str
-    ) -> Place:
-        """Of a call in `mode`, made in the frame `caller`, which `left` says must stay there."""
+    def found(
+        self, caller: FrameType, call: Asked, function: Callable, layout: str, casts: bool, foreign
+    ) -> Found:
+        """Of a call of one of the wrapper's functions, made in the frame `caller`."""
         assert self.places
         name = self.places.running(caller)
-        key = (name, q_len, kv_len, mode, foreign, left, self.image_len, self.other)
-        place = self.places.known.get(key)
+        q, k, v, mode, mask, _, named, left = call
+        cast = autocast_to(q.device.type) if self.chooses and not casts else None
+        seen = facts(q, k, v, mask)
+        key = (name, function, mode, left, named, foreign, cast, seen)
+        found = self.known.get(key)
+        if found is None:
+            tokens = 1 if layout == "NHD" else 2
+            place = self.placed(name, q.shape[tokens], k.shape[tokens], mode, foreign, left)
+            dtype = computed_in(call, casts, cast) if self.chooses and not place.left else None
+            same = self.places.same(layout, dtype, *seen)
+            back = way(function, mode, layout, (place.asked, place.remark))
+            found = self.known[key] = Found(place, back, dtype, same)
+        return found
+
+    def placed(
+        self, name: str, q_len: int, kv_len: int, mode: str, foreign: bool, left: str
+    ) -> Place:
+        """Of a call in `mode` that the module of that name makes, which `left` says must stay there."""
+        assert self.places
+        key = (name, q_len, kv_len, mode, foreign, left, self.image_len, self.other, self.forced)
+        place = self.places.placed.get(key)
         if place is None:
             place = self._place(name, q_len, kv_len, mode, foreign, left)
-            self.places.known[key] = place
+            self.places.placed[key] = place
         return place
 
     def _place(
@@ -43,8 +84,10 @@ class Within(Forward):
     ) -> Place:
         assert self.places and self.taker
         role, block = self.places.of(self, name, q_len, kv_len, self.other)
-        ends = mode == "sageattn" and self.places.mode(name) == SAGE_3
-        dense = mode == "sdpa" and role.endswith("self") and self.places.mode(name) == SPARSE
+        own = role != "self" or block not in self.forced
+        ends = own and mode == "sageattn" and self.places.mode(name) == SAGE_3
+        whole = own and mode == "sdpa" and role.endswith("self")
+        dense = whole and self.places.mode(name) == SPARSE
         remark = ENDS.format(mode) if ends else DENSE if dense else ""
         left = left or (kept(mode, self.taker.takes_over) if self.chooses else "")
         asked = SAGE_3 if ends else mode

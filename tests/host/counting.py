@@ -35,6 +35,7 @@ PLACES = (
     (r"music_encoder\.\d+\.self_attn()", "music"),
     (r"speech\.blocks\.(\d+)\.audio_cross_attn", "speech"),
     (r"camera\.controlnet_blocks\.(\d+)\.self_attn", "camera"),
+    (r"blocks\.(\d+)\.self_attn\.ref_adapter", "other"),
     (r"blocks\.(\d+)\.self_attn", "self"),
     (r"blocks\.(\d+)\.cross_attn", "text"),
     (r"blocks\.(\d+)", ""),  # the block itself, with keys that it kept from an earlier forward

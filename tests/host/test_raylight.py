@@ -168,6 +168,32 @@ def test_a_refusal_ends_the_run_in_its_own_words(raylight, workbench):
     raylight.sample(raylight.actors)  # the actors live on
 
 
+def test_a_rank_that_cannot_be_told_to_sample_leaves_no_settings_on_any(raylight, chosen):
+    worker, _ = chosen("math")["workers"]
+    with pytest.raises(TypeError, match="missing a required argument"):
+        worker.common_ksampler.remote()
+    assert raylight.left_over() == [[], []]
+
+
+def test_an_override_put_over_ours_is_told_and_stops_no_later_run(raylight, chosen):
+    def covered(model):
+        model.model_options["transformer_options"]["optimized_attention_override"] = print
+
+    def bare(model):
+        return model.model_options["transformer_options"].pop("optimized_attention_override")
+
+    session = chosen("math")["wanattn"]
+    session.begin(0)
+    raylight.ask(covered)
+    for rank in range(2):
+        session.end(rank)
+    (told,) = session.reports()
+    assert ["override was put over" in sentence for sentence in told.values()] == [True, True]
+    assert raylight.ask(bare) == [print, print]
+    assert raylight.left_over() == [[], []]
+    raylight.sample(chosen("math"))
+
+
 def test_what_an_actor_lacks_is_told_in_one_sentence(raylight):
     from wanattn.nodes.raylight.sent import sent
 

@@ -53,10 +53,11 @@ def load(pack, path, mode="sdpa", **more):
 
 def radial(pack, path):
     """Sparse from the second block on, in every step."""
+    model = load(pack, path, RADIAL)
     settings = pack.NODE_CLASS_MAPPINGS["WanVideoSetRadialAttention"]()
     given = {"dense_attention_mode": "sageattn", "dense_blocks": 1, "dense_vace_blocks": 1}
     given |= {"dense_timesteps": 0, "decay_factor": 0.2, "block_size": 64}
-    return settings.loadmodel(load(pack, path, RADIAL), **given)[0]
+    return settings.loadmodel(model, **given)[0]
 
 
 def square(pack):
@@ -86,6 +87,21 @@ def test_sage_is_told_by_name_and_taken_over(pack, path, nodes, watched, backed,
     with WrapperCounting(model) as taken:
         sample(pack, backed(model), steps=1, cfg=1.0)
     assert taken.counts("kernel") == {("math",): CALLS}
+
+
+def test_a_mode_that_a_node_sets_for_some_blocks_is_told_as_asked(pack, path, nodes, watched):
+    model = watched(load(pack, path, "sageattn_3"))
+    node = pack.NODE_CLASS_MAPPINGS["WanVideoSetAttentionModeOverride"]()
+    seen = node.getmodelpath(model, "sageattn", 1, 2, False, blocks=[0, 1])[0]
+    sample(pack, seen, steps=3, cfg=1.0)
+    lines = [line for line in nodes.report(seen).lines if line["role"] == "self"]
+    assert {(line["requested"], line["reason"]) for line in lines if line["step"] != "1"} == {
+        ("sageattn_3", "")
+    }
+    between = [line for line in lines if line["step"] == "1"]
+    assert {line["active"] for line in between} == {"sageattn"}
+    asked = {line["block"] for line in between if line["requested"] == "sageattn"}
+    assert asked == {line["block"] for line in between if not line["reason"]} == {"0", "1"}
 
 
 def told(lines):
@@ -180,3 +196,33 @@ def test_the_blocks_of_vace_have_roles_of_their_own(pack, nodes, watched, tmp_pa
     assert counting.counts("role")["vace self",] == len(layers)
     assert len(counting.calls) == CALLS + 2 * len(layers)
     assert facts(nodes.report(seen).lines, "active") == counting.counts(*FACTS, "kernel")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_adapter_that_masks_or_packs_its_calls_is_told_and_taken(
+    pack, path, nodes, watched, backed, packed
+):
+    model = load(pack, path)
+    add_lynx(pack, model.model, packed)
+    plain = sample(pack, model, steps=1, cfg=1.0)
+    for seen in (watched(model), backed(model)):
+        with WrapperCounting(model) as counting:
+            latent = sample(pack, seen, steps=1, cfg=1.0)
+        assert len(counting.calls) == CALLS + 1
+        assert facts(nodes.report(seen).lines, "active") == counting.counts(*FACTS, "kernel")
+        assert torch.allclose(latent, plain, rtol=0.05, atol=0.05)
+    (line,) = [line for line in nodes.report(seen).lines if line["role"] == "other"]
+    assert (line["block"], "packed" in line["reason"]) == ("3", packed)
+
+
+def add_lynx(pack, model, packed: bool) -> None:
+    """The wrapper's own adapter for the faces of Lynx, in one layer: a mask over keys, or packed samples with lengths."""
+    module = pytest.importorskip(f"{pack.__name__}.lynx.modules", reason="needs Lynx, newer")
+    place, width = "blocks.3.self_attn", wrapper.TINY["dim"]
+    layer = model.get_submodule(f"diffusion_model.{place}")
+    layer.ref_adapter = module.WanLynxRefAttention(width).to(torch.bfloat16)
+    layer.ref_adapter.use_sageattn = packed
+    weights = layer.ref_adapter.state_dict()
+    model["sd"].update({f"{place}.ref_adapter.{n}": w.clone() for n, w in weights.items()})
+    faces, forward = torch.randn(1, 24, width, dtype=torch.bfloat16), layer.forward
+    layer.forward = lambda *args, **named: forward(*args, **{**named, "lynx_ref_feature": faces})

@@ -46,11 +46,8 @@ def loaded() -> ModuleType:
         pytest.skip(
             f"{NAME} imports {', '.join(missing)}, which the host's Python has not: {needs}"
         )
-    with patch.dict(sys.modules, wrapper_kernels.lacking()):
-        pack = packs.load(NAME)
-        loaded = {name: each for name, each in sys.modules.items()}
-    sys.modules.update({n: m for n, m in loaded.items() if n not in wrapper_kernels.PACKAGES})
-    return pack
+    with wrapper_kernels.standing_in():
+        return packs.load(NAME)
 
 
 def part(pack: ModuleType, name: str) -> ModuleType:
@@ -102,7 +99,7 @@ def load(pack: ModuleType, path: Path, mode: str = "sdpa", **more):
     given = {"model": path.name, "base_precision": "bf16", "load_device": "main_device"}
     given |= {"quantization": "disabled", "attention_mode": mode, **more}
     found = patch.object(folder_paths, "get_full_path_or_raise", lambda kind, name: str(path))
-    with found, patch.dict(sys.modules, wrapper_kernels.lacking()):
+    with found, wrapper_kernels.standing_in():
         return module.WanVideoModelLoader().loadmodel(**given)[0]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -36,6 +38,13 @@ def sageattn(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, tensor_lay
     return out if tensor_layout == "HND" else out.transpose(1, 2)
 
 
+def sageattn_varlen(q, k, v, starts, key_starts, q_len, kv_len, dropout_p=0.0, is_causal=False):
+    """Of one sample: [tokens, heads, head_dim]."""
+    TOLD.add("sageattn_varlen", q_len, kv_len)
+    q, k, v = (x.transpose(0, 1) for x in (q, k, v))  # H N D
+    return exact(q, k, v).to(q.dtype).transpose(0, 1).contiguous()
+
+
 def sageattn3_blackwell(q, k, v, per_block_mean=False):
     TOLD.add("sageattn_3", q.shape[2], k.shape[2])
     return exact(q, k, v).to(q.dtype)
@@ -62,12 +71,19 @@ def module(name: str, *functions, **facts) -> ModuleType:
 
 PACKAGES = {
     "flash_attn": module("flash_attn", flash_attn_varlen_func, __version__="2.8.3"),
-    "sageattention": module("sageattention", sageattn),
+    "sageattention": module("sageattention", sageattn, sageattn_varlen),
     "sageattn3": module("sageattn3", sageattn3_blackwell),
     "spas_sage_attn": module("spas_sage_attn", block_sparse_sage2_attn_cuda),
 }
 
 
-def lacking() -> dict[str, ModuleType]:
-    """Those of which nothing is loaded."""
-    return {name: made for name, made in PACKAGES.items() if name not in sys.modules}
+@contextmanager
+def standing_in() -> Iterator[None]:
+    """For those of which nothing is loaded; whatever else is imported meanwhile stays."""
+    made = {name: each for name, each in PACKAGES.items() if name not in sys.modules}
+    sys.modules.update(made)
+    try:
+        yield
+    finally:
+        for name in made:
+            del sys.modules[name]
