@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from wanattn.tools.mutation.reach import Reach, Reached
+from wanattn.tools.mutation.near import Near, readers
+from wanattn.tools.mutation.reach import Reach
 
 FILE = "attention/choice.py"
 CODE = textwrap.dedent("""\
@@ -30,8 +31,8 @@ def note(test, seconds, *lines, file=FILE):
 
 
 @pytest.fixture
-def reached():
-    return Reached.of(
+def near():
+    return Near.of(
         [
             note("", 0.0, 1, 4, 6),
             note("slow", 9.0, 8, 9, 10, 12),
@@ -52,8 +53,8 @@ def reached():
         (99, ["quick", "slow"]),
     ],
 )
-def test_a_fault_meets_the_tests_that_run_its_statement(reached, line, tests):
-    assert reached.tests(FILE, CODE, line) == tests
+def test_a_fault_meets_the_tests_that_run_its_statement(near, line, tests):
+    assert near.tests(FILE, CODE, line) == tests
 
 
 def test_a_fault_at_import_meets_the_tests_of_its_room_too():
@@ -62,29 +63,143 @@ def test_a_fault_at_import_meets_the_tests_of_its_room_too():
     file = "attention/backends/kernels/choice.py"
     told = [note("", 0.0, 1, 4, 6, file=file), note(table, 1.0), note("slow", 9.0, 9, file=file)]
 
-    assert Reached.of(told).tests(file, CODE, 1) == [table, "slow"]
-    assert Reached.of(told).tests(file, CODE, 12) == [table, "slow"]  # that no test is known to run
-    assert Reached.of(told).tests(file, CODE, 9) == ["slow"]
+    assert Near.of(told).tests(file, CODE, 1) == [table, "slow"]
+    assert Near.of(told).tests(file, CODE, 12) == [table, "slow"]  # that no test is known to run
+    assert Near.of(told).tests(file, CODE, 9) == ["slow"]
 
 
-def test_no_test_meets_a_file_that_none_runs(reached):
-    assert reached.tests("attention/unused.py", CODE, 12) == []
+def test_where_no_tests_mirror_the_file_those_of_its_readers_take_the_place_of_its_room(tmp_path):
+    for name, code in {
+        "choice": CODE,
+        "reader": "from .choice import LIMIT\n",
+        "package": "from . import choice\n",
+        "stranger": "from .reader import LIMIT\n",
+    }.items():
+        path = tmp_path / "nodes" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code, encoding="utf-8")
+    told = [
+        note("", 0.0, 1, file="nodes/choice.py"),
+        note("tests/host/test_a.py::test_reads", 1.0, 1, file="nodes/reader.py"),
+        note("tests/host/test_a.py::test_takes_the_package", 2.0, 1, file="nodes/package.py"),
+        note("tests/host/test_a.py::test_is_far", 1.0, 1, file="nodes/stranger.py"),
+    ]
+
+    found = Near.of(told, readers(tmp_path, ["nodes"])).tests("nodes/choice.py", CODE, 1)
+
+    assert [test.partition("::")[2] for test in found] == ["test_reads", "test_takes_the_package"]
 
 
-def test_lines_are_noted_of_the_folders_only_and_by_test(tmp_path):
-    reach = Reach(tmp_path, ("attention",))
+def test_tests_named_as_the_module_come_first_then_those_named_as_its_folder():
+    file = "nodes/expected/choice.py"
+    told = [
+        note("tests/host/test_other.py::test_all", 1.0, 9, file=file),
+        note("tests/host/test_expected.py::test_all", 2.0, 9, file=file),
+        note("tests/host/test_choices.py::test_all", 3.0, 9, file=file),
+    ]
+
+    found = Near.of(told).tests(file, CODE, 9)
+
+    assert found == [f"tests/host/test_{n}.py::test_all" for n in ("choices", "expected", "other")]
+
+
+def test_a_test_that_runs_few_other_lines_comes_before_one_as_quick_that_runs_many():
+    told = [note("a", 1.0, 8, 9, 12), note("b", 1.0, 9)]
+
+    assert Near.of(told).tests(FILE, CODE, 9) == ["b", "a"]
+
+
+def test_one_of_each_function_comes_before_the_others_that_are_like_it():
+    told = [
+        note("f.py::test_a[1]", 1.0, 9),
+        note("f.py::test_a[2]", 2.0, 9),
+        note("f.py::test_b[1]", 3.0, 9),
+        note("g.py::test_c", 4.0, 9),
+        note("g.py::test_c[2]", 5.0, 9),
+    ]
+
+    found = Near.of(told).tests(FILE, CODE, 9)
+
+    assert found == [
+        "f.py::test_a[1]",
+        "f.py::test_b[1]",
+        "g.py::test_c",
+        "f.py::test_a[2]",
+        "g.py::test_c[2]",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "tests"), [(1.0, ["a"]), (3.0, ["a", "b"]), (0.1, ["a"])])
+def test_a_fault_costs_as_much_as_is_said_but_one_test_at_least(seconds, tests):
+    near = Near.of([note("a", 1.0, 9), note("b", 2.0, 9)])
+
+    assert near.within(["a", "b"], seconds) == tests
+
+
+def test_no_test_meets_a_file_that_none_runs(near):
+    assert near.tests("attention/unused.py", CODE, 12) == []
+    assert near.within([], 60.0) == []
+
+
+@pytest.fixture
+def choice(tmp_path):
+    """The code above as two files, one of them in a folder whose lines are noted."""
     (tmp_path / "attention").mkdir()
     spaces = {}
-    for name in ("attention/choice.py", "other.py"):
+    for name in (FILE, "other.py"):
         path = tmp_path / name
         path.write_text(CODE, encoding="utf-8")
         exec(compile(CODE, str(path), "exec"), spaces.setdefault(name, {}))
+    return {name: space["few"] for name, space in spaces.items()}
+
+
+def test_lines_are_noted_of_the_folders_only_and_by_test(tmp_path, choice):
+    reach = Reach(tmp_path, ("attention",))
 
     with reach.noting("one"):
-        assert spaces["attention/choice.py"]["few"]([1])
-        assert spaces["other.py"]["few"]([1])
+        assert choice[FILE]([1])
+        assert choice["other.py"]([1])
 
-    (told,) = reach.told()
+    _, told = reach.told()
     assert told["test"] == "one"
     assert {file for file, _ in told["lines"]} == {FILE}
     assert {line for _, line in told["lines"]} >= {9, 12} and (FILE, 13) not in told["lines"]
+
+
+SHARED = """
+import pytest
+
+@pytest.fixture(scope="module")
+def few(pytestconfig):
+    return pytestconfig.choice([1])
+
+def test_first(few):
+    assert few
+
+def test_second(few):
+    assert few
+
+def test_without():
+    pass
+"""
+
+
+class Given:
+    def __init__(self, choice):
+        self.choice = choice
+
+    def pytest_configure(self, config):
+        config.choice = self.choice
+
+
+def test_what_a_shared_fixture_runs_counts_for_each_test_that_uses_it(tmp_path, choice):
+    reach = Reach(tmp_path, ("attention",))
+    path = tmp_path / "test_shared.py"
+    path.write_text(SHARED, encoding="utf-8")
+    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+
+    assert pytest.main([*options, str(path)], plugins=[reach, Given(choice[FILE])]) == 0
+
+    lines = {one["test"].partition("::")[2]: one["lines"] for one in reach.told()}
+    assert (FILE, 12) in lines["test_first"] and (FILE, 12) in lines["test_second"]
+    assert lines["test_without"] == []

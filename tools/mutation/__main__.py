@@ -1,28 +1,30 @@
 """Mutation testing: python -m tools.mutation --sample 400 --seed 14 --python .venv/bin/python --comfyui PATH
 
 Makes small faults in attention/ and nodes/, one at a time in a copy of the repository, and lists those that no test
-notices. Runs in an environment of its own with cosmic-ray; `--python` and `--host-python` run the tests.
+notices. Runs in an environment of its own with cosmic-ray; `--python` and `--host-python` run the tests. What was
+tried is written at once: the same words go on where they were cut off.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import shutil
-import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from .places import Mutant, sample
+from .tiers import Tier, copied, digest
 
 ROOT = Path(__file__).resolve().parents[2]
-TRIALS = Path(__file__).with_name("trials.py")
-NEEDS = (
-    "server",
-    "open_page",
-    "browser",
-)  # fixtures of tests that do not run in this process alone
+CPU = {  # the tests of the CPU tier, by the folder of the fault
+    "attention": ("tests/attention",),
+    "nodes": ("tests/commands", "tests/test_locales.py", "tests/test_workflows.py"),
+}
+STARTS = ("Server(", "subprocess")  # in a file of tests that start processes themselves
 
 
 def options() -> argparse.Namespace:
@@ -38,6 +40,11 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--results", type=Path, help="keeps what was tried as lines of JSON")
     parser.add_argument("--again", type=Path, help="try the survivors of such a file, no new ones")
+    parser.add_argument("--notes", type=Path, help="a folder that keeps which test runs which line")
+    parser.add_argument(
+        "--seconds", type=float, default=120.0, help="of tests for a fault; default 120"
+    )
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin no fault after these")
     return parser.parse_args()
 
 
@@ -50,88 +57,94 @@ def main() -> int:
     else:
         mutants = sample(ROOT, given.folders.split(","), given.sample, given.seed)
     with tempfile.TemporaryDirectory() as folder:
-        tried = Trials(Path(folder), given).run(mutants)
-    if given.results:
-        lines = [json.dumps(one) for one in tried]
-        given.results.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        trials = Trials(Path(folder), given)
+        with contextlib.closing(trials):
+            tried = list(trials.run(mutants, time.monotonic() + 60 * given.minutes))
     return told(tried)
 
 
 def survivors_of(path: Path) -> list[Mutant]:
-    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    named = (one for one in lines if not one["killed"])
-    return [
-        Mutant(one["file"], tuple(one["place"]), one["operator"], one["occurrence"])
-        for one in named
-    ]
+    return [mutant_of(one) for one in lines_of(path) if not one["killed"]]
+
+
+def mutant_of(line: dict) -> Mutant:
+    return Mutant(line["file"], tuple(line["place"]), line["operator"], line["occurrence"])
+
+
+def lines_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 class Trials:
     """The CPU tier first; what it does not notice, the tests inside ComfyUI get to see."""
 
     def __init__(self, folder: Path, given: argparse.Namespace) -> None:
-        self._folder, self._given = folder, given
-        self._copy = folder / "wanattn"  # pytest wants a name that Python can import
-        _copied(self._copy)
+        copy = folder / "wanattn"  # pytest wants a name that Python can import
+        copied(ROOT, copy)
+        self._tree, self._results = digest(copy), given.results
+        notes = (given.notes or folder / "notes").resolve()
+        self._cpu = {
+            room: Tier(copy, notes, given.python, tests, given.seconds)
+            for room, tests in CPU.items()
+        }
+        self._host = given.comfyui and Tier(
+            copy,
+            notes,
+            given.host_python,
+            given.inside.split(",") if given.inside else alone(copy),
+            given.seconds,
+            [given.comfyui],
+        )
 
-    def run(self, mutants: list[Mutant]) -> list[dict]:
-        tried = [
-            {
-                "number": number,
-                "file": one.file,
-                "place": one.place,
-                "operator": one.operator,
-                "occurrence": one.occurrence,
-                "source": one.source(ROOT),
-                "killed": False,
-                "by": "",
-            }
-            for number, one in enumerate(mutants)
-        ]
-        near = [one["number"] for one in tried if one["file"].startswith("attention/")]
-        self._tier(tried, near, self._given.python, ["tests/attention"])
-        if self._given.comfyui:
-            left = [one["number"] for one in tried if not one["killed"]]
-            chosen = self._given.inside
-            inside = chosen.split(",") if chosen else alone(self._copy)
-            self._tier(tried, left, self._given.host_python, inside, self._given.comfyui)
-        return [{key: one[key] for key in one if key != "source"} | _lines(one) for one in tried]
+    def run(self, mutants: list[Mutant], until: float) -> Iterator[dict]:
+        """What was tried of these before comes from the results, the rest is tried."""
+        known = {mutant_of(one): one for one in self._known()}
+        for mutant in mutants:
+            if mutant in known:
+                yield known[mutant]
+            elif time.monotonic() < until:
+                yield self._kept(self._tried(mutant))
 
-    def _tier(
-        self, tried: list[dict], numbers: list[int], python: str, tests: list[str], *host: str
-    ) -> None:
-        if not numbers:
-            return
-        given, results = self._folder / "mutants.jsonl", self._folder / "results.jsonl"
-        results.unlink(missing_ok=True)
-        given.write_text("".join(json.dumps(tried[n]) + "\n" for n in numbers), encoding="utf-8")
-        command = [python, str(TRIALS), str(self._copy), str(given), str(results), ",".join(tests)]
-        subprocess.run([*command, *host], check=True)
-        for line in results.read_text(encoding="utf-8").splitlines():
-            found = json.loads(line)
-            if found["number"] < 0:
-                sys.exit(f"the tests fail without any fault: {found['by']}")
-            tried[found["number"]] |= {"killed": found["killed"], "by": found["by"]}
+    def close(self) -> None:
+        for tier in (*self._cpu.values(), self._host):
+            if tier:
+                tier.end()
 
+    def _known(self) -> list[dict]:
+        if not self._results or not self._results.exists():
+            return []
+        lines = lines_of(self._results)
+        if any(one["tree"] != self._tree for one in lines):
+            sys.exit(f"{self._results} of another state of the repository, needs a file of its own")
+        return lines
 
-def _copied(copy: Path) -> None:
-    listed = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, copy / name)
+    def _kept(self, tried: dict) -> dict:
+        print(json.dumps(tried), file=sys.stderr, flush=True)
+        if self._results:
+            with self._results.open("a", encoding="utf-8") as results:
+                print(json.dumps(tried), file=results)
+        return tried
+
+    def _tried(self, mutant: Mutant) -> dict:
+        fault = {"file": mutant.file, "place": mutant.place, "source": mutant.source(ROOT)}
+        found = {}
+        for tier in (self._cpu[mutant.file.partition("/")[0]], self._host):
+            if tier and not found.get("killed"):
+                found = tier.tried(fault)
+        named = {"operator": mutant.operator, "occurrence": mutant.occurrence}
+        where = {"file": mutant.file, "place": mutant.place, **named}
+        return {"tree": self._tree, **where, **found, **_lines(fault)}
 
 
 def alone(copy: Path) -> list[str]:
-    """The tests inside ComfyUI that need no server."""
+    """The tests inside ComfyUI that start no process of their own."""
     found = sorted((copy / "tests/host").glob("test_*.py"))
-    return [str(path.relative_to(copy)) for path in found if not _needs_server(path)]
+    return [str(path.relative_to(copy)) for path in found if not _starts(path)]
 
 
-def _needs_server(path: Path) -> bool:
+def _starts(path: Path) -> bool:
     text = path.read_text(encoding="utf-8")
-    return any(f"({name}" in text or f", {name}" in text for name in NEEDS)
+    return any(name in text for name in STARTS)
 
 
 def _lines(one: dict) -> dict:
@@ -147,7 +160,8 @@ def told(tried: list[dict]) -> int:
     """Prints the survivors and their share; the exit status is 1 where there are any."""
     left = [one for one in tried if not one["killed"]]
     for one in sorted(left, key=lambda one: (one["file"], one["place"])):
-        print(f"{one['file']}:{one['place'][0]}\n  - {one['was']}\n  + {one['now']}")
+        met = f"{one['tests']} of {one['of']} tests"
+        print(f"{one['file']}:{one['place'][0]}  {met}\n  - {one['was']}\n  + {one['now']}")
     print(f"{len(left)} of {len(tried)} faults survived ({len(left) / max(len(tried), 1):.1%})")
     return 1 if left else 0
 
