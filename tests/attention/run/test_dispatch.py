@@ -195,6 +195,84 @@ def test_what_was_wired_after_a_backend_is_told_as_the_reason(tensors, watcher, 
     )
 
 
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ({"asked": "sparse", "remark": "as its node says"}, ("sparse", "as its node says")),
+        ({"asked": "sparse", "left": "no tensors"}, ("sparse", "no tensors")),
+        ({"remark": "as its node says"}, ("host", "")),
+    ],
+)
+def test_a_call_that_nobody_chooses_for_is_told_with_what_its_model_asked_for(
+    tensors, watcher, forward_of_nobody, place, told
+):
+    attend(watcher, tensors(), forward_of_nobody, leave=by_hand, **place)
+
+    (record,) = records(forward_of_nobody)
+    assert (record.requested, record.reason) == told
+
+
+def test_what_its_model_asked_for_is_not_told_of_a_call_that_is_chosen_for(tensors, forward):
+    attend(
+        Dispatcher(Policy("math")), tensors(), forward, asked="sparse", remark="as its node says"
+    )
+
+    (record,) = records(forward)
+    assert (record.requested, record.reason) == ("math", "")
+
+
+def test_what_its_model_asked_for_gives_way_to_a_backend_that_is_wished_for(
+    tensors, watcher, forward
+):
+    attend(watcher, tensors(), forward, leave=by_hand, asked="sparse")
+
+    (record,) = records(forward)
+    assert record.requested == "auto"
+
+
+def above(watcher, within, forward, given, change=lambda result: result, again=False):
+    """Another pack's function, which calls ours within, as the override and the names of the host see it."""
+
+    def another(q, k, v):
+        result = attend(within, (q, k, v), forward)
+        forward.gave = weakref.ref(result)
+        if again:
+            forward.within += 1
+            SDPA(q, k, v)
+        return change(result)
+
+    return attend(watcher, given, forward, leave=another)
+
+
+def test_what_another_pack_passes_on_of_ours_is_told_once_and_without_a_sentence(
+    tensors, watcher, forward
+):
+    above(watcher, Dispatcher(Policy("math")), forward, tensors(), again=True)
+
+    assert watcher.notes == []
+    assert [record.active for record in records(forward)] == ["math"]
+
+
+def test_that_another_pack_gives_something_else_than_ours_is_a_sentence(tensors, watcher, forward):
+    above(watcher, Dispatcher(Policy("math")), forward, tensors(), change=torch.neg)
+
+    name = "test_dispatch.above.another"
+    assert watcher.notes == [
+        f"{name} asks Attention Backend and gives the model something else than it gave"
+    ]
+    assert [record.active for record in records(forward)] == ["math"]
+
+
+def test_what_another_pack_ran_beside_ours_is_told_without_a_time(tensors, watcher, forward):
+    with torch.inference_mode():
+        above(watcher, Dispatcher(Policy("math")), forward, tensors(), torch.neg, again=True)
+
+    within, beside = records(forward)
+    assert (within.active, beside.active) == ("math", "flash")
+    assert beside.reason.endswith("ran this beside what Attention Backend ran for the same call")
+    assert within.milliseconds > 0 and beside.milliseconds is None
+
+
 def test_two_functions_with_equal_calls_are_told_apart(tensors, watcher, forward_of_nobody):
     with torch.inference_mode():
         attend(watcher, tensors(), forward_of_nobody, leave=SDPA)
