@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
 
 import pytest
 from wanattn.tools.mutation.near import Near, readers
 from wanattn.tools.mutation.reach import Reach
+from wanattn.tools.mutation.results import Results
+from wanattn.tools.mutation.tiers import Tier
 
 FILE = "attention/choice.py"
 CODE = textwrap.dedent("""\
@@ -203,3 +207,102 @@ def test_what_a_shared_fixture_runs_counts_for_each_test_that_uses_it(tmp_path, 
     lines = {one["test"].partition("::")[2]: one["lines"] for one in reach.told()}
     assert (FILE, 12) in lines["test_first"] and (FILE, 12) in lines["test_second"]
     assert lines["test_without"] == []
+
+
+def tried(number, killed):
+    named = {"file": FILE, "place": [number, 0], "operator": "core/Number", "occurrence": number}
+    return {**named, "killed": killed}
+
+
+def test_what_was_tried_is_there_at_once_and_is_not_tried_again(tmp_path):
+    path = tmp_path / "results.jsonl"
+    Results(path, "one state").keep(tried(1, True))
+    Results(path, "one state").keep(tried(2, False))
+
+    known = Results(path, "one state").known()
+
+    assert [known[FILE, (n, 0), "core/Number", n]["killed"] for n in (1, 2)] == [True, False]
+
+
+def test_results_of_another_state_of_the_repository_are_refused(tmp_path):
+    path = tmp_path / "results.jsonl"
+    Results(path, "one state").keep(tried(1, True))
+
+    with pytest.raises(SystemExit, match="of another state of the repository"):
+        Results(path, "another").known()
+
+
+TESTS = """
+from choice import few, most
+
+
+def test_few():
+    assert few([1, 2, 3])
+
+
+def test_many():
+    assert not few([1] * 9)
+
+
+def test_unlike():
+    assert most() > 0
+
+
+def test_elsewhere(server):
+    raise AssertionError("needs a server")
+"""
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A small one, with a fixture that stands for a server."""
+    copy = tmp_path / "copy"
+    for name, code in {
+        "conftest.py": SERVER,
+        FILE: f"{CODE}\n\ndef most():\n    return LIMIT\n",
+        "tests/attention/test_choice.py": TESTS,
+    }.items():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text(code, encoding="utf-8")
+    return copy
+
+
+SERVER = """
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "attention"))
+
+
+@pytest.fixture
+def server():
+    yield
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="faults are tried in forks, which Windows has not"
+)
+def test_faults_are_tried_in_the_process_of_a_tier(repository, tmp_path):
+    tier = Tier(repository, tmp_path / "notes", sys.executable, ["tests/attention"], 60.0)
+    code = (repository / FILE).read_text(encoding="utf-8")
+
+    def try_(line, old, new):
+        source = code.replace(old, new)
+        return tier.tried({"file": FILE, "place": (line, 0), "source": source})
+
+    try:
+        lesser = try_(9, "<= most", "< most")
+        other = try_(1, "LIMIT = 3", "LIMIT = 4")
+        broken = try_(12, "return True", "return missing")
+    finally:
+        tier.end()
+
+    test = "tests/attention/test_choice.py::test"
+    assert lesser["by"] == f"FAILED {test}_few" and lesser["of"] == 2
+    assert not other["killed"] and other["tests"] == other["of"] == 3
+    assert broken["by"] == f"FAILED {test}_few"
+    assert (repository / FILE).read_text(encoding="utf-8") == code
+    assert len(list((tmp_path / "notes").iterdir())) == 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
+import dataclasses
 import sys
 import tempfile
 import time
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .places import Mutant, sample
+from .results import Results, fault_of, lines_of
 from .tiers import Tier, copied, digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,15 +65,7 @@ def main() -> int:
 
 
 def survivors_of(path: Path) -> list[Mutant]:
-    return [mutant_of(one) for one in lines_of(path) if not one["killed"]]
-
-
-def mutant_of(line: dict) -> Mutant:
-    return Mutant(line["file"], tuple(line["place"]), line["operator"], line["occurrence"])
-
-
-def lines_of(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Mutant(*fault_of(one)) for one in lines_of(path) if not one["killed"]]
 
 
 class Trials:
@@ -81,7 +74,7 @@ class Trials:
     def __init__(self, folder: Path, given: argparse.Namespace) -> None:
         copy = folder / "wanattn"  # pytest wants a name that Python can import
         copied(ROOT, copy)
-        self._tree, self._results = digest(copy), given.results
+        self._results = Results(given.results, digest(copy))
         notes = (given.notes or folder / "notes").resolve()
         self._cpu = {
             room: Tier(copy, notes, given.python, tests, given.seconds)
@@ -98,32 +91,18 @@ class Trials:
 
     def run(self, mutants: list[Mutant], until: float) -> Iterator[dict]:
         """What was tried of these before comes from the results, the rest is tried."""
-        known = {mutant_of(one): one for one in self._known()}
+        known = self._results.known()
         for mutant in mutants:
-            if mutant in known:
-                yield known[mutant]
+            fault = dataclasses.astuple(mutant)
+            if fault in known:
+                yield known[fault]
             elif time.monotonic() < until:
-                yield self._kept(self._tried(mutant))
+                yield self._results.keep(self._tried(mutant))
 
     def close(self) -> None:
         for tier in (*self._cpu.values(), self._host):
             if tier:
                 tier.end()
-
-    def _known(self) -> list[dict]:
-        if not self._results or not self._results.exists():
-            return []
-        lines = lines_of(self._results)
-        if any(one["tree"] != self._tree for one in lines):
-            sys.exit(f"{self._results} of another state of the repository, needs a file of its own")
-        return lines
-
-    def _kept(self, tried: dict) -> dict:
-        print(json.dumps(tried), file=sys.stderr, flush=True)
-        if self._results:
-            with self._results.open("a", encoding="utf-8") as results:
-                print(json.dumps(tried), file=results)
-        return tried
 
     def _tried(self, mutant: Mutant) -> dict:
         fault = {"file": mutant.file, "place": mutant.place, "source": mutant.source(ROOT)}
@@ -133,7 +112,7 @@ class Trials:
                 found = tier.tried(fault)
         named = {"operator": mutant.operator, "occurrence": mutant.occurrence}
         where = {"file": mutant.file, "place": mutant.place, **named}
-        return {"tree": self._tree, **where, **found, **_lines(fault)}
+        return {**where, **found, **_lines(fault)}
 
 
 def alone(copy: Path) -> list[str]:
