@@ -140,6 +140,17 @@ def test_a_fault_costs_as_much_as_is_said_but_one_test_at_least(seconds, tests):
     assert near.within(["a", "b"], seconds) == tests
 
 
+def test_what_runs_in_other_processes_meets_the_tests_named_as_it():
+    told = [
+        note("tests/host/test_ranks.py::test_all", 1.0),
+        note("tests/host/test_other.py::test_all", 1.0, 9),
+    ]
+
+    found = Near.of(told).tests("nodes/ranks/choice.py", CODE, 9)
+
+    assert found == ["tests/host/test_ranks.py::test_all"]
+
+
 def test_no_test_meets_a_file_that_none_runs(near):
     assert near.tests("attention/unused.py", CODE, 12) == []
     assert near.within([], 60.0) == []

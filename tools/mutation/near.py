@@ -39,7 +39,7 @@ class Near:
             found |= self._room(Path("tests", file).parent) or self._that_run(
                 self.readers.get(file, frozenset())
             )
-        return self._ordered(found, file)
+        return self._ordered(found or self._named(file), file)
 
     def _room(self, folder: Path) -> set[str]:
         """What a module holds may be read without running a line of it."""
@@ -47,6 +47,10 @@ class Near:
             return set()
         found = {test for test in self.lines if test.startswith(f"{folder.as_posix()}/")}
         return found or self._room(folder.parent)
+
+    def _named(self, file: str) -> set[str]:
+        """What runs only in other processes of a test, as the actors of Raylight, is noted of none."""
+        return {test for test in self.lines if _distance(test.partition("::")[0], file) < 2}
 
     def _that_run(self, files: Iterable[str]) -> set[str]:
         return set().union(*(self._by_file.get(file, ()) for file in files))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -55,6 +56,7 @@ class Tier:
             [self.python, str(TRIALS), *told, *self.host],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={**os.environ, **self._host_told()},
             text=True,
             encoding="utf-8",
         )
@@ -65,6 +67,15 @@ class Tier:
             f"{known['tests']} tests of {', '.join(self.tests)[:80]}", file=sys.stderr, flush=True
         )
         return process
+
+    def _host_told(self) -> dict[str, str]:
+        """As tests/host/hosts.py reads them: its tests skip in any other Python."""
+        if not self.host:
+            return {}
+        return {
+            "COMFYUI_PATH": os.path.abspath(self.host[0]),
+            "COMFYUI_PYTHON": os.path.abspath(self.python),
+        }
 
     def _reply(self, process: subprocess.Popen[str]) -> dict:
         line = _pipes(process)[1].readline()
