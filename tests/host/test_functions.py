@@ -54,6 +54,16 @@ def test_result_is_right_with_every_mask_and_scale(backends, name, dtype):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_a_result_that_forgets_the_mask_is_no_rounding(backends, name, dtype):
+    q, k, v = qkv(dtype)
+
+    error = relative_error(backends[name].run(q, k, v), q, k, v, make_mask("bool", dtype), None)
+
+    assert error > 5 * backends[name].tolerance[dtype]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_named_choice_runs_it_and_torch_saw_no_attention_of_its_own(load, workbench, name):
     model = load("t2v")
     patched = workbench.backend(model, name)

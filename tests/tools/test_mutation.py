@@ -54,7 +54,7 @@ def near():
         (13, ["quick"]),
         (1, ["quick", "slow"]),  # runs at import: whoever runs anything of the file may see it
         (6, ["quick", "slow"]),
-        (99, ["quick", "slow"]),
+        (99, ["quick", "slow"]),  # that no test is known to run
     ],
 )
 def test_a_fault_meets_the_tests_that_run_its_statement(near, line, tests):
@@ -68,8 +68,15 @@ def test_a_fault_at_import_meets_the_tests_of_its_room_too():
     told = [note("", 0.0, 1, 4, 6, file=file), note(table, 1.0), note("slow", 9.0, 9, file=file)]
 
     assert Near.of(told).tests(file, CODE, 1) == [table, "slow"]
-    assert Near.of(told).tests(file, CODE, 12) == [table, "slow"]  # that no test is known to run
+    assert Near.of(told).tests(file, CODE, 12) == [table]  # that no test is known to run
     assert Near.of(told).tests(file, CODE, 9) == ["slow"]
+
+
+def test_a_module_that_a_test_imports_runs_at_import_all_the_same():
+    told = [note("first", 1.0, 1, 4, 6, 9), note("second", 2.0, 13)]
+
+    assert Near.of(told).tests(FILE, CODE, 1) == ["second", "first"]
+    assert Near.of(told).tests(FILE, CODE, 9) == ["first"]
 
 
 def test_where_no_tests_mirror_the_file_those_of_its_readers_take_the_place_of_its_room(tmp_path):

@@ -31,15 +31,15 @@ class Near:
         return cls(lines, at_import, seconds, readers or {})
 
     def tests(self, file: str, code: str, line: int) -> list[str]:
-        """All that run the statement; one that runs at import is met by all that run anything of the file and by its room."""
+        """All that run the statement; of one that runs at import, all that run anything of the file, and its room."""
         wanted = {(file, number) for number in _statement(code, line)}
         found = self._that(wanted)
-        if not found or wanted & self.at_import:
+        room = self._room(Path("tests", file).parent)
+        if wanted & self.at_import or _at_import(code, line):  # a test's fixture may import it
             found |= self._that_run({file})
-            found |= self._room(Path("tests", file).parent) or self._that_run(
-                self.readers.get(file, frozenset())
-            )
-        return self._ordered(found or self._named(file), file)
+            found |= room or self._that_run(self.readers.get(file, frozenset()))
+        found = found or room or self._named(file) or self._that_run({file})
+        return self._ordered(found, file)
 
     def _room(self, folder: Path) -> set[str]:
         """What a module holds may be read without running a line of it."""
@@ -124,6 +124,16 @@ def _distance(test_file: str, file: str) -> int:
         if any(word.startswith(name) or name.startswith(word) for word in words):
             return distance
     return 2
+
+
+def _at_import(code: str, line: int) -> bool:
+    """Whether it is in no function's body."""
+    functions = (
+        node
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    )
+    return not any(node.body[0].lineno <= line <= (node.end_lineno or 0) for node in functions)
 
 
 def _statement(code: str, line: int) -> range:
