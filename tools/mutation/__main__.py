@@ -23,7 +23,7 @@ from .tiers import Tier, copied, digest
 ROOT = Path(__file__).resolve().parents[2]
 CPU = {  # the tests of the CPU tier, by the folder of the fault
     "attention": ("tests/attention",),
-    "nodes": ("tests/commands", "tests/test_locales.py", "tests/test_workflows.py"),
+    "nodes": ("tests/nodes", "tests/commands", "tests/test_locales.py", "tests/test_workflows.py"),
 }
 STARTS = ("Server(", "subprocess")  # in a file of tests that start processes themselves
 

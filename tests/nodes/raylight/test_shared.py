@@ -1,0 +1,58 @@
+"""Timings that ranks share: two of them in one process, with the store of a process group between them."""
+
+from datetime import timedelta
+
+import pytest
+import torch.distributed as dist
+from wanattn.attention.choose.measure.timings import Timing
+from wanattn.nodes.raylight import shared
+from wanattn.nodes.raylight.shared import Board, SharedTimings
+
+pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this torch has no distributed")
+FOUND = {"flash": Timing(255.0, 255.0)}
+
+
+@pytest.fixture
+def ranks():
+    store = dist.HashStore()
+    return [SharedTimings(None, "card", Board(store, "run")) for _ in range(2)]
+
+
+def test_whoever_asks_first_measures_and_the_other_is_given_what_it_found(ranks, make_call):
+    first, other = ranks
+    call = make_call()
+
+    assert first.claim(call) == {}
+    first.write(call, FOUND)
+
+    assert other.claim(call) == first.read(call) == FOUND
+
+
+def test_a_rank_that_is_told_nothing_in_time_measures_itself(ranks, make_call, monkeypatch):
+    monkeypatch.setattr(shared, "PATIENCE", timedelta(milliseconds=20))
+    first, other = ranks
+
+    assert first.claim(make_call()) == other.claim(make_call()) == {}
+
+
+def test_a_rank_asks_once_for_a_call(ranks, make_call, monkeypatch):
+    monkeypatch.setattr(shared, "PATIENCE", timedelta(milliseconds=20))
+    first, other = ranks
+    first.claim(make_call())
+    other.claim(make_call())
+    first.write(make_call(), FOUND)
+
+    assert other.claim(make_call()) == {}  # it measures by now, or has found nothing
+
+
+def test_runs_and_kinds_of_card_are_kept_apart(make_call):
+    store = dist.HashStore()
+    makers = [("card", "run"), ("card", "next run"), ("other card", "run")]
+    ranks = [SharedTimings(None, machine, Board(store, run)) for machine, run in makers]
+
+    for rank in ranks:
+        assert rank.claim(make_call()) == {}  # each is the first of its own
+
+
+def test_no_group_has_no_board():
+    assert shared.board("run") is None
