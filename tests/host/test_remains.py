@@ -68,6 +68,14 @@ def test_of_a_living_process_it_is_left_alone(remains):
     assert path.exists()
 
 
+@pytest.mark.parametrize("process", [-1, "one", None])
+def test_of_no_process_that_can_be_it_is_left_where_it_is(remains, process):
+    path = left(remains, process=process, began=None)
+
+    assert remains.recover() == []
+    assert path.exists()
+
+
 @pytest.mark.parametrize(("age", "told"), [(10, []), (7200, ["x/report"])])
 def test_of_another_machine_it_is_left_alone_for_an_hour(remains, age, told):
     path = left(remains, machine="another one")

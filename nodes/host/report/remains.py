@@ -159,7 +159,7 @@ def _alive(told: dict, moment: float) -> bool:
         return time.time() - moment < FOREIGN_SECONDS
     try:
         return abs(psutil.Process(told["process"]).create_time() - told["began"]) < 1.0
-    except (psutil.Error, KeyError, TypeError, ValueError):
+    except psutil.Error:
         return False
 
 
