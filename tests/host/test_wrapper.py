@@ -201,11 +201,34 @@ def _raising(error):
     return hook
 
 
-def test_stop_ends_the_run_with_the_reason(pack, load, backed):
+def test_stop_ends_the_run_with_the_reason(pack, load, nodes, backed):
     taken = backed(load("sdpa"), "cudnn", on_refusal="stop")
     with pytest.raises(Exception, match="cudnn"):
         sample(pack, taken, steps=1, cfg=1.0)
     assert taken.get_attachment("wanattn")[-1].recorder.run.state == "failed"
+    assert "cudnn" in str(nodes.report(taken).payload["failure"])
+
+
+@pytest.mark.parametrize(("clip", "tokens"), [(torch.zeros(1, 257, 1280), 257), (None, None)])
+def test_the_tokens_of_an_image_are_known_while_its_model_runs(load, watched, clip, tokens):
+    from wanattn.attention.run.follow import current
+    from wanattn.nodes.wrapper.session import Session
+
+    model = load("sdpa")
+    real = type(model.model.get_submodule("diffusion_model"))
+    known = []
+
+    class Asking(torch.nn.Module):
+        __module__ = real.__module__  # where the wrapper's functions are
+
+        def forward(self, x, clip_fea):
+            known.append(current().image_len)
+
+    session = Session(watched(model).get_attachment("wanattn"))
+    session.call(Asking(), (), {"x": [torch.zeros(16, 3, 8, 8)], "clip_fea": clip})
+    session.end()
+
+    assert known == [tokens]
 
 
 def test_context_windows_are_all_counted(pack, load, nodes, watched):
