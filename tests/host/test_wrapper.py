@@ -75,6 +75,19 @@ def kept(model):
     }
 
 
+@pytest.mark.parametrize(
+    ("window", "left"),
+    [((-1, -1), ""), ([-1, -1], ""), ((4, 4), "local window"), ((-1, 0), "local window")],
+)
+def test_a_window_that_hides_keys_stays_with_the_wrapper(comfy, window, left):
+    from wanattn.nodes.wrapper.modes import asked
+
+    q, k, v = torch.zeros(3, 1, 8, 2, 16)
+
+    assert left in asked("sdpa", q, k, v, window_size=window).left
+    assert bool(asked("sdpa", q, k, v, window_size=window).left) == bool(left)
+
+
 def facts(lines, *more):
     return Counter(tuple(line[name] for name in (*FACTS, *more)) for line in lines)
 
@@ -229,6 +242,18 @@ def test_the_tokens_of_an_image_are_known_while_its_model_runs(load, watched, cl
     session.end()
 
     assert known == [tokens]
+
+
+@pytest.mark.parametrize(("mode", "told"), [("sdpa", 0), ("sparge_tuned", 1)])
+def test_a_mode_that_nobody_sees_through_is_named(load, nodes, watched, monkeypatch, mode, told):
+    from wanattn.nodes.wrapper.tap import UNSEEN
+
+    model = load("sdpa")
+    monkeypatch.setattr(model.model.get_submodule("diffusion_model"), "attention_mode", mode)
+
+    text = nodes.report(watched(model)).text
+
+    assert text.count(UNSEEN.format(mode)) == told
 
 
 def test_context_windows_are_all_counted(pack, load, nodes, watched):
