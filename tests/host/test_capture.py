@@ -200,6 +200,17 @@ def test_what_does_not_fit_the_limit_is_left_out_and_named(load, workbench, capt
     assert limit * 2**30 < on_disk < limit * 2**30 + 4 * 2**10  # and the headers
 
 
+@pytest.mark.parametrize(
+    ("number", "more"), [(5, ""), (6, ""), (7, " and 1 more"), (9, " and 3 more")]
+)
+def test_of_many_calls_that_are_left_out_some_are_named(comfy, number, more):
+    from wanattn.nodes.host.capture import _few
+
+    names = [f"self {block}" for block in range(number)]
+
+    assert _few(names) == ", ".join(names[:6]) + more
+
+
 def test_off_writes_nothing_and_hooks_nothing(load, workbench, capturing, notes, monkeypatch):
     from wanattn.attention.run.forward import Forward
 
