@@ -126,6 +126,20 @@ def test_a_node_tells_the_forecast_as_soon_as_it_has_the_model(load, workbench, 
         assert first["math_gib"] == pytest.approx(2 * 480**2 * 4 / 2**30, rel=1e-3)
 
 
+def test_what_a_rule_leaves_to_the_host_is_foretold_by_the_name_of_its_function(
+    load, workbench, shown
+):
+    workbench.prompt = prompt()
+    rule = {"role": "self", "blocks": "", "steps": "", "backend": "host"}
+    rules = workbench.run("WanAttnRule", "9", **rule)[0]
+    inputs = {"model": load("t2v"), "backend": "flash", "on_refusal": "next best", "rules": rules}
+    workbench.run("WanAttnBackend", "10", **inputs)
+
+    (payload,) = shown
+    told = [each["active"] for each in payload["forecast"]]
+    assert told == ["pytorch", "flash"]
+
+
 def test_rules_and_models_that_add_tokens_are_left_open(load, workbench, shown, unet):
     rule = workbench.run("WanAttnRule", "9", role="self", blocks="0", steps="", backend="math")[0]
     model = workbench.run(
