@@ -216,7 +216,8 @@ class Dispatcher:
     def _where_to(self, place: Place, forward: Forward, given: Given) -> tuple:
         """What else tells apart calls that are left alone: another pack may run something else in another step."""
         step = forward.step if place.fickle else None
-        return id(given.back), forward.wish, place.left, place.opaque, step
+        told = place.left, place.asked, place.remark
+        return id(given.back), forward.wish, told, place.opaque, step
 
     def _new_kind(self, key: tuple, given: Given, place: Place, forward: Forward) -> Kind:
         """Stored once it is decided: an interrupt leaves nothing half done, a second thread waits."""

@@ -282,6 +282,16 @@ def test_two_functions_with_equal_calls_are_told_apart(tensors, watcher, forward
     assert found == ["flash", "test_dispatch.by_hand"]
 
 
+def test_what_two_models_asked_for_of_one_function_is_told_apart(
+    tensors, watcher, forward_of_nobody
+):
+    told = [("sparse", "as its node says"), ("sparse", "in its last step"), ("whole", "")]
+    for asked, remark in told:
+        attend(watcher, tensors(), forward_of_nobody, leave=by_hand, asked=asked, remark=remark)
+
+    assert [(one.requested, one.reason) for one in records(forward_of_nobody)] == told
+
+
 def test_a_fickle_function_is_looked_at_in_every_step(tensors, watcher, forward_of_nobody):
     forward = forward_of_nobody
 
