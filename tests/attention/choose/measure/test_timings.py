@@ -300,7 +300,7 @@ def test_lock_file_of_a_dead_process_is_none(path, make_call, moment):
 
 
 def test_a_lock_that_is_held_is_waited_for_once_and_then_told(path, make_call, monkeypatch):
-    monkeypatch.setattr(room, "LOCK_SECONDS", 0.5)
+    monkeypatch.setattr(room, "LOCK_SECONDS", 1.0)
     path.parent.mkdir()
     timings = Timings(path, "card")
     with FileLock(path.with_name("timings.json.lock")):
@@ -310,7 +310,7 @@ def test_a_lock_that_is_held_is_waited_for_once_and_then_told(path, make_call, m
         timings.write(make_call(), {"sage": SAGE})
         both = time.monotonic() - start
 
-    assert 0.5 <= once < 3 and both - once < 0.5
+    assert 1.0 <= once < 5 and both - once < 1.0
     assert timings.problem == (
         "timings.json.lock is held by another program; timings are written all the same"
     )
