@@ -196,4 +196,5 @@ def _plain(part: torch.Tensor) -> torch.Tensor:
 
 
 def _finite(part: torch.Tensor) -> bool:
-    return math.isfinite(torch.sum(_plain(part), dtype=torch.float32).item())
+    dtype = torch.float32 if part.dtype == torch.float16 else None
+    return math.isfinite(_plain(part).sum(dtype=dtype).item())
