@@ -23,6 +23,7 @@ from .forward import Forward
 
 Handler = Callable[[Forward, Callable, tuple, dict, bool], object]
 Hook = tuple[str, str]
+HOLLOW = (FakeTensor, FunctionalTensor)  # made once: a union would be made for each call
 CALLER = 3  # frames up from a handler, past those of a stand-in, to the code that called the name
 
 
@@ -91,7 +92,7 @@ class Cells:
 def _without_numbers(args: tuple, kwargs: dict) -> bool:
     """A compiler that traces within the forward calls attention with tensors that hold none."""
     first = args[0] if args else next(iter(kwargs.values()), None)
-    return isinstance(first, FakeTensor | FunctionalTensor)
+    return isinstance(first, HOLLOW)
 
 
 class Names:
