@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ..call import Call
 
+AT_ONCE = ("cpu",)  # types of devices on which a sum is there when it is asked for
 SEATS = 1024  # guarded calls on one device before the sums leave early
 OPERANDS = 4  # the output, q, k and v
 BEFORE = "the model or the latent, not the kernel"
@@ -67,19 +69,22 @@ class Guard:
     head is read, all of them where an output has to be seen `whole`, and in float16, which overflows channel by channel.
     After the first step, which meets every weight, a `thin` look may do unless `thorough`: at one head of the output, the
     next one at the next call, and of the input that the last layers gave. What is not finite in another head is so in every
-    head one call later. The sums travel to the host at the end of a forward and are read once they have arrived.
+    head one call later. The sums travel to the host at the end of a forward and are read once they have arrived. Where
+    there is no way to travel, an output is read whole and at once, and inputs only where it is not finite: there each
+    further step costs more than what it reads.
     """
 
     def __init__(self, devices: Iterable[torch.device] = (), thorough: bool = False) -> None:
         self._lock = threading.Lock()  # the host may run several devices in threads of their own
         # Made before anything runs: within a CUDA graph's memory pool nothing may be left behind.
-        self._sheets = {device: _sheet(device) for device in devices}
+        self._sheets = {device: _sheet(device) for device in devices if device.type not in AT_ONCE}
         self._travelling: deque[tuple[torch.Tensor, torch.cuda.Event | None, list[Suspect]]] = (
             deque()
         )
         self._thorough = thorough
         self._first: int | None = None  # step
         self._turn = 0
+        self._found: list[Suspect] = []
 
     def watch(
         self,
@@ -107,32 +112,39 @@ class Guard:
             return self._read(wait)
 
     def _watch(self, out: torch.Tensor, suspect: Suspect, inputs, whole: bool, thin: bool) -> None:
-        sheet = self._sheets.get(out.device)
-        if sheet is None:
-            sheet = self._sheets[out.device] = _sheet(out.device)
-        if len(sheet.suspects) == SEATS:
-            self._post()
-        seat = sheet.sums[len(sheet.suspects)]
-        if self._settled(suspect.step) and thin and out.dtype != torch.float16:
-            sheet.suspects.append(dataclasses.replace(suspect, thin=True))
-            self._look_thinly(out, inputs, seat)
-            return
-        sheet.suspects.append(suspect)
-        _sum(out, whole, seat[0])
-        for place, tensor in enumerate(inputs, start=1):
-            _sum(tensor, False, seat[place])
+        if out.device.type in AT_ONCE:
+            if not _finite(out):
+                spoiled = not all(map(_finite, inputs))
+                self._found.append(dataclasses.replace(suspect, spoiled=spoiled))
+        elif self._settled(suspect.step) and thin and out.dtype != torch.float16:
+            thin_suspect = dataclasses.replace(suspect, thin=True)
+            self._note(thin_suspect, self._heads(out, inputs), out.device)
+        else:
+            self._note(suspect, _channels(out, inputs, whole), out.device)
 
     def _settled(self, step: int | None) -> bool:
         """Whether the first step is over and nothing was wrong in the run before."""
         self._first = step if self._first is None else self._first
         return not self._thorough and step not in (None, self._first)
 
-    def _look_thinly(self, out: torch.Tensor, inputs, seat: torch.Tensor) -> None:
+    def _heads(self, out: torch.Tensor, inputs) -> Iterator[torch.Tensor]:
         """The context, on which the keys of cross-attention depend, is the same in every step."""
         q, _, v = inputs
         self._turn += 1
-        for place, tensor in enumerate((out, v if q.shape[2] == v.shape[2] else q)):
-            _total(tensor[:, self._turn % tensor.shape[1]], seat[place])
+        for tensor in (out, v if q.shape[2] == v.shape[2] else q):
+            yield tensor[:, self._turn % tensor.shape[1]]
+
+    def _note(self, suspect: Suspect, parts: Iterator[torch.Tensor], device: torch.device) -> None:
+        sheet = self._sheets.get(device)
+        if sheet is None:
+            sheet = self._sheets[device] = _sheet(device)
+        if len(sheet.suspects) == SEATS:
+            self._post()
+        seat = sheet.sums[len(sheet.suspects)]
+        sheet.suspects.append(suspect)
+        for place, part in enumerate(parts):
+            part, whole = _plain(part), tuple(range(part.ndim))
+            torch.sum(part, dim=whole, dtype=torch.float32, out=seat[place])
 
     def _post(self) -> None:
         for device, sheet in self._sheets.items():
@@ -150,7 +162,7 @@ class Guard:
             sheet.suspects = []
 
     def _read(self, wait: bool) -> list[Suspect]:
-        found: list[Suspect] = []
+        found, self._found = self._found, []
         while self._travelling:
             sums, arrived, suspects = self._travelling[0]
             if arrived is not None and wait:
@@ -165,10 +177,24 @@ class Guard:
         return found
 
 
-def _sum(tensor: torch.Tensor, whole: bool, seat: torch.Tensor) -> None:
-    _total(tensor if whole or tensor.dtype == torch.float16 else tensor[..., 0], seat)
+def _channels(out: torch.Tensor, inputs: Sequence, whole: bool) -> Iterator[torch.Tensor]:
+    """Of [batch, heads, tokens, head_dim] each; an output may have its heads merged, [batch, tokens, heads * head_dim]."""
+    width = inputs[2].shape[3] if inputs and out.ndim == 3 else None
+    yield out if whole else _channel(out, width)
+    yield from map(_channel, inputs)
 
 
-def _total(part: torch.Tensor, seat: torch.Tensor) -> None:
-    part = part.detach() if part.requires_grad else part
-    torch.sum(part, dim=tuple(range(part.ndim)), dtype=torch.float32, out=seat)
+def _channel(tensor: torch.Tensor, every: int | None = None) -> torch.Tensor:
+    """The first of each head."""
+    if tensor.dtype == torch.float16:
+        return tensor
+    return tensor[..., ::every] if every else tensor[..., 0]
+
+
+def _plain(part: torch.Tensor) -> torch.Tensor:
+    return part.detach() if part.requires_grad else part
+
+
+def _finite(part: torch.Tensor) -> bool:
+    dtype = torch.float32 if part.dtype == torch.float16 else None
+    return math.isfinite(_plain(part).sum(dtype=dtype).item())

@@ -25,14 +25,20 @@ def current() -> Forward | None:
     return getattr(_here, "forward", None)
 
 
-@contextmanager
-def entered(forward: Forward) -> Iterator[None]:
-    before = current()
-    _here.forward = forward
-    try:
-        yield
-    finally:
-        _here.forward = before
+class entered:
+    """Meanwhile this thread is in this forward."""
+
+    __slots__ = ("_before", "_forward")
+
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
+
+    def __enter__(self) -> None:
+        self._before = current()
+        _here.forward = self._forward
+
+    def __exit__(self, *error) -> None:
+        _here.forward = self._before
 
 
 def calling(
@@ -111,7 +117,7 @@ def _calls(kind: type, function: object, wanted: frozenset[int], depth: int = DE
     if SDPA in names or any(id(function.__globals__.get(name)) in wanted for name in names):
         return True
     methods = (getattr(kind, name, None) for name in names if depth)
-    return any(_calls(kind, method, wanted, depth - 1) for method in methods if method)
+    return any(_calls(kind, method, wanted, depth - 1) for method in methods)
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -15,6 +15,7 @@ from ...attention.run.dispatch import Dispatcher
 from ...attention.run.forward import Forward, Place
 from ...attention.run.given import facts
 from ...attention.run.operator import attend
+from ...attention.run.site import Site
 
 KEY = "wanattn"
 PRECISION = "low_precision_attention"
@@ -138,8 +139,9 @@ class Override:
             if KEY in options:  # the forward of another model, which no node of ours is wired to
                 return self._passed_on(func, q, k, v, heads, rest)
             forward = Forward(recorders=[self._recorder])
-        call = self._call(func, q, k, v, heads, rest, forward)
-        block = forward.sites[-1][0].block if forward.sites else None
+        site = forward.site
+        call = self._call(func, q, k, v, heads, rest, site)
+        block = site.block if site else None
         block = options.get("block_index") if block is None else block
         role = forward.role(*call.lengths, block)
         place = Place(role, block, call.protected, self._kept(func), self.previous is not None)
@@ -159,10 +161,10 @@ class Override:
             return self.previous(func, q, k, v, heads, **rest)
         return func(q, k, v, heads, **rest)
 
-    def _call(self, func, q, k, v, heads, rest: dict, forward: Forward) -> HostCall:
+    def _call(self, func, q, k, v, heads, rest: dict, site: Site | None) -> HostCall:
         if self.previous is not None:
             return HostCall(self.previous, (func, q, k, v, heads), rest, q, k, v, heads, rest)
-        wished = wish_of(forward.sites[-1][0].module) if forward.sites else None
+        wished = wish_of(site.module) if site else None
         return HostCall(wished or func, (q, k, v, heads), rest, q, k, v, heads, rest)
 
     def _kept(self, func) -> str:
@@ -189,7 +191,8 @@ def kept(func: Callable) -> str:
 
 def wish_of(module: torch.nn.Module) -> Callable | None:
     """The function that a file asks for in this module, on hosts that know of such wishes."""
-    return getattr(getattr(module, WISH, None), "function", None)
+    asked = module._modules.get(WISH) or vars(module).get(WISH)  # torch takes long to miss a name
+    return getattr(asked, "function", None)
 
 
 def ahead(slot, own: Override) -> str:

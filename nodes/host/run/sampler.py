@@ -6,7 +6,7 @@ import itertools
 import sys
 import threading
 from collections.abc import Sequence
-from types import FrameType
+from types import CodeType, FrameType
 
 from ....attention.run.follow import local
 
@@ -32,6 +32,7 @@ class Sampler:
         self._last: int | None = None
         self._told: int | None = None
         self._names: dict[object, list[str]] = {}
+        self._loops: dict[int, tuple[CodeType, str | None]] = {}
         self._placed: dict[int, str] = {}  # what stands where in the host's list of a batch
 
     @property
@@ -42,6 +43,7 @@ class Sampler:
         """Let go of the guider, which holds the model."""
         self._guider = None
         self._names.clear()
+        self._loops.clear()
         self._placed.clear()
 
     def heard(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
@@ -60,7 +62,7 @@ class Sampler:
     def step(self, sigma: float) -> int | None:
         """Of the forward that begins now: by the sampler's loop; where that is not seen, by callback and noise level."""
         steps = self.steps
-        found = _in_loop(self._frame(), steps)
+        found = self._in_loop(self._frame(), steps)
         if found is None:
             found = self._by_level(sigma)
             self.guessed |= steps > 0
@@ -72,6 +74,22 @@ class Sampler:
         if threading.get_ident() == self._thread:
             return sys._getframe(2)
         return sys._current_frames().get(self._thread)
+
+    def _in_loop(self, frame: FrameType | None, steps: int) -> int | None:
+        """The number that the innermost loop over noise levels is at, if there is one."""
+        for _ in range(MOST_FRAMES):
+            if frame is None:
+                return None
+            code = frame.f_code
+            known = self._loops.get(id(code))
+            if known is None:  # the code is kept with it, so that its id is its own
+                known = self._loops[id(code)] = code, _index_in(code)
+            if known[1]:
+                found = local(frame, known[1])
+                if isinstance(found, int) and 0 <= found < max(steps, 1):
+                    return found
+            frame = frame.f_back
+        return None
 
     def _by_level(self, sigma: float) -> int | None:
         """The step of the nearest level that is not over; where a sampler comes back to a level, the next one of it."""
@@ -110,17 +128,7 @@ def _named(conds: object) -> dict[object, list[str]]:
     return found
 
 
-def _in_loop(frame: FrameType | None, steps: int) -> int | None:
-    """The number that the innermost loop over noise levels is at, if there is one."""
-    for _ in range(MOST_FRAMES):
-        if frame is None:
-            return None
-        code = frame.f_code
-        names = code.co_varnames + code.co_cellvars
-        if any(name in names for name in LEVELS):
-            index = next((name for name in INDEXES if name in names), None)
-            found = local(frame, index) if index else None
-            if isinstance(found, int) and 0 <= found < max(steps, 1):
-                return found
-        frame = frame.f_back
-    return None
+def _index_in(code: CodeType) -> str | None:
+    """The name of the number of its step, where this is the code of a loop over noise levels."""
+    names = {*code.co_varnames, *code.co_cellvars}
+    return next(filter(names.__contains__, INDEXES), None) if names.intersection(LEVELS) else None

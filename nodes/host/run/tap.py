@@ -88,7 +88,7 @@ class HostTap(Tap):
         self._begin(model, sampler, shape)
         state = "failed"
         try:
-            with followed(self._sites()), self._others.met():
+            with followed(self._sites()), self._others.met(), NAMES.kept():
                 yield
             state = "finished"
         except comfy.model_management.InterruptProcessingException:
@@ -167,7 +167,7 @@ class HostTap(Tap):
             yield
 
     def _describe(self, forward: Forward, options: dict, t, text, image) -> None:
-        sigma = float(t.flatten()[0])  # the one read from the device in a forward
+        sigma = _first(t.tolist())  # the one read from the device in a forward
         forward.sigma, forward.step = sigma, self._sampler.step(sigma)
         forward.cond = self._sampler.cond(options)
         forward.text_len = text.shape[1] if torch.is_tensor(text) and text.ndim == 3 else None
@@ -179,3 +179,7 @@ class HostTap(Tap):
 
     def _run_notes(self) -> list[str]:
         return [*([GUESSED] if self._sampler.guessed else []), *self._others.notes()]
+
+
+def _first(values) -> float:
+    return _first(values[0]) if isinstance(values, list) else float(values)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 from wanattn.attention import backends
+from wanattn.attention.call import merge_heads
 from wanattn.attention.choose.policy import Policy
 from wanattn.attention.record.recorder import Recorder
 from wanattn.attention.run.dispatch import Dispatcher
@@ -38,6 +39,12 @@ def package(monkeypatch):
         monkeypatch.setitem(backends.BACKENDS, name, fake)
 
     return install
+
+
+@pytest.fixture
+def travelling(monkeypatch):
+    """Sums are read once they have come from the device, as on a GPU."""
+    monkeypatch.setattr("wanattn.attention.run.finite.AT_ONCE", ())
 
 
 def forward_of(step: int, recorder: Recorder | None = None) -> Forward:
@@ -77,7 +84,9 @@ def test_a_call_of_a_later_step_is_seen_too(tensors, package, name):
     ]
 
 
-def test_a_head_that_a_later_step_did_not_read_is_named_by_the_next_run(tensors, package):
+def test_a_head_that_a_later_step_did_not_read_is_named_by_the_next_run(
+    tensors, package, travelling
+):
     """One call later it is in every head, and may have come from the model; then all heads are read."""
     calls = []
     package("fa3", lambda: len(calls) % 12 == 7 and 1)  # of two heads
@@ -106,7 +115,7 @@ def run(dispatcher, tensors, calls, blocks: int = 4) -> None:
 
 
 @pytest.mark.parametrize("heads", [1, 3, 40])
-def test_every_head_has_its_turn_in_later_steps(heads):
+def test_every_head_has_its_turn_in_later_steps(heads, travelling):
     guard, seen = Guard(), set()
     for step in range(2 * heads + 1):
         for head in range(heads):
@@ -122,7 +131,7 @@ def test_every_head_has_its_turn_in_later_steps(heads):
     assert seen == set(range(heads))
 
 
-def test_float16_and_what_is_read_whole_know_no_thin_look():
+def test_float16_and_what_is_read_whole_know_no_thin_look(travelling):
     guard, bad = Guard(), torch.zeros(1, 2, 3, 4, dtype=torch.float16)
     bad[0, 1, 2, 3] = torch.inf
     for step, (dtype, whole) in enumerate(
@@ -249,3 +258,30 @@ def test_each_run_says_once_that_it_was_not_finite(tensors):
 
     assert told[0] == told[1]
     assert len(told[0]) == 1 and "step 0, block 0" in told[0][0]
+
+
+@pytest.mark.parametrize("head", range(2))
+@pytest.mark.parametrize("sums", ["at once", "travelling"])
+def test_every_head_is_read_where_an_output_has_them_merged(tensors, monkeypatch, sums, head):
+    """As the host's own functions give it."""
+    if sums == "travelling":
+        monkeypatch.setattr("wanattn.attention.run.finite.AT_ONCE", ())
+    q, k, v = tensors()
+    out = sdpa(q, k, v)
+    out[0, head, 3] = torch.nan  # one token
+    guard = Guard()
+    guard.watch(merge_heads(out), Suspect(None, "sub_quad", 0, 0), (q, k, v), whole=False)
+    guard.post()
+
+    assert guard.read() == [Suspect(None, "sub_quad", 0, 0)]
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_what_is_read_at_once_is_told_from_what_came_before_it(tensors, which):
+    """Any channel of any token: a processor reads all of them."""
+    operands = tensors()
+    operands[which][0, 1, 17, 5] = torch.inf
+    guard = Guard([torch.device("cpu")])
+    guard.watch(sdpa(*operands), Suspect(None, "math", 0, 0), operands, whole=False)
+
+    assert [suspect.spoiled for suspect in guard.read()] == [True]

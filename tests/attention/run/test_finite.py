@@ -8,6 +8,13 @@ import torch
 from wanattn.attention.run.finite import SEATS, Guard, Suspect
 
 
+@pytest.fixture(autouse=True, params=["read at once", "travelling"])
+def sums(request, monkeypatch):
+    """As on a processor, and as on a device that is not waited for."""
+    if request.param == "travelling":
+        monkeypatch.setattr("wanattn.attention.run.finite.AT_ONCE", ())
+
+
 def guarded(guard: Guard, values, **where) -> None:
     suspect = Suspect("self", "int8", where.get("step"), where.get("block"))
     guard.watch(torch.tensor(values).reshape(1, 1, -1, 1), suspect)

@@ -53,6 +53,20 @@ def test_modules_that_call_attention_are_found_by_their_code():
     assert [name for name, _ in calling(modules.items(), [attention])] == ["a", "b", "c"]
 
 
+class Holding(Direct):
+    """What a class holds may refuse to be asked whether it is there."""
+
+    attention = torch.zeros(2)
+
+    def forward(self, x):
+        return attention(x) + self.attention
+
+
+def test_a_class_that_holds_tensors_is_read_too():
+    assert [name for name, _ in calling([("a", Holding())], [attention])] == ["a"]
+    assert calling([("a", Holding())], [print]) == []
+
+
 def test_a_forward_of_its_own_counts_too():
     module = Overridden()
     module.forward = lambda x: attention(x)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import types
+import weakref
 
 import pytest
 import torch
@@ -191,3 +193,102 @@ def test_what_a_compiler_traces_within_a_forward_is_no_call_of_the_model(
         result = importer.optimized(q=q) if named else importer.optimized(q)
 
     assert result is q and forward.calls == 0
+
+
+def test_within_a_run_the_names_lead_on_and_are_put_back_at_its_end(importer, names):
+    with pytest.raises(ZeroDivisionError), names.kept():
+        assert importer.optimized is attention  # no forward yet
+        with names.led():
+            first = importer.optimized
+        assert importer.optimized is first  # between two forwards
+        assert importer.optimized(1) == 1  # where nobody watches
+        raise ZeroDivisionError
+    assert importer.optimized is attention
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_last_of_several_runs_puts_them_back_whichever_it_is(importer, names, first):
+    runs = [names.kept(), names.kept()]
+    for run in runs:
+        run.__enter__()
+    with names.led():
+        runs[first].__exit__(None, None, None)
+    assert isinstance(importer.optimized, StandIn)
+    with names.led():
+        runs[1 - first].__exit__(None, None, None)
+        assert isinstance(importer.optimized, StandIn)  # a forward is under way
+    assert importer.optimized is attention
+
+
+def test_what_is_put_there_between_two_forwards_of_a_run_is_led_and_stays(importer, names):
+    def sparse(q):
+        return -q
+
+    with names.kept():
+        with names.led():
+            pass
+        kept, importer.optimized = importer.optimized, sparse
+        with names.led(), entered(Forward()):
+            assert importer.optimized(1) == ("handled", -1, True)
+        importer.optimized = kept  # as packs do that take themselves off again
+        with names.led(), entered(Forward()):
+            assert importer.optimized(1) == ("handled", 1, False)
+        importer.optimized = sparse
+    assert importer.optimized is sparse
+
+
+def test_what_came_across_a_stand_in_and_puts_it_back_later_leaves_nothing_behind(importer, names):
+    with names.kept(), names.led():
+        kept = importer.optimized
+    importer.optimized = kept
+    assert importer.optimized(1) == 1
+
+    with names.kept(), names.led(), entered(Forward()):
+        assert importer.optimized(1) == ("handled", 1, False)
+    assert importer.optimized is attention
+
+
+@pytest.mark.parametrize("when", ["between", "last"])
+def test_a_module_that_is_loaded_meanwhile_is_found_and_keeps_nothing_of_ours(
+    importer, names, monkeypatch, when
+):
+    late = types.ModuleType("somebody.late")
+    with names.kept():
+        with names.led():
+            late.borrowed = importer.optimized
+            monkeypatch.setitem(sys.modules, "somebody.late", late)
+        if when == "between":
+            with names.led(), entered(Forward()):
+                assert late.borrowed(1) == ("handled", 1, False)
+    assert late.borrowed is attention
+
+
+def test_functions_that_are_gone_are_let_go_of(importer, names):
+    class Sparse:
+        def __call__(self, q):
+            return q
+
+    alive = []
+    with names.kept():
+        for _ in range(3):
+            importer.optimized = Sparse()
+            alive.append(weakref.ref(importer.optimized))
+            with names.led():
+                pass
+        importer.optimized = attention
+        with names.led():
+            pass
+    gc.collect()
+    assert [each() for each in alive] == [None] * 3
+
+
+def test_names_that_two_accounts_know_are_left_as_they_were(importer, names):
+    other = Names({attention: handled}, "wanattn")
+    with names.kept(), names.led():
+        with other.kept(), other.led(), entered(Forward()):
+            assert importer.optimized(1) == ("handled", 1, False)
+        assert isinstance(importer.optimized, StandIn)
+    assert importer.optimized is attention
+    with other.led():
+        pass
+    assert importer.optimized is attention
