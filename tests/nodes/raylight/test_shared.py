@@ -8,13 +8,18 @@ from wanattn.attention.choose.measure.timings import Timing
 from wanattn.nodes.raylight import shared
 from wanattn.nodes.raylight.shared import Board, SharedTimings
 
-pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this torch has no distributed")
 FOUND = {"flash": Timing(255.0, 255.0)}
 
 
 @pytest.fixture
-def ranks():
-    store = dist.HashStore()
+def store():
+    if not hasattr(dist, "HashStore"):
+        pytest.skip("this torch has no store within a process, as on Windows")
+    return dist.HashStore()
+
+
+@pytest.fixture
+def ranks(store):
     return [SharedTimings(None, "card", Board(store, "run")) for _ in range(2)]
 
 
@@ -45,8 +50,7 @@ def test_a_rank_asks_once_for_a_call(ranks, make_call, monkeypatch):
     assert other.claim(make_call()) == {}  # it measures by now, or has found nothing
 
 
-def test_runs_and_kinds_of_card_are_kept_apart(make_call):
-    store = dist.HashStore()
+def test_runs_and_kinds_of_card_are_kept_apart(make_call, store):
     makers = [("card", "run"), ("card", "next run"), ("other card", "run")]
     ranks = [SharedTimings(None, machine, Board(store, run)) for machine, run in makers]
 
