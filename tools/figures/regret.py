@@ -4,9 +4,10 @@
     python tools/figures/regret.py --out regret.json
 
 In each case the tuner runs as it does on the first call of a shape, with nothing remembered. Then every backend that
-may run is timed again, and those within a third of the best (an eighth for long calls) again and again, in turns and
-each time behind matrix products, with no more calls than the host can queue meanwhile; regret is the time of the tuner's choice in that second measurement, over the best
-in it, less one. `tuning` is what the tuner took, without the first calls.
+may run is timed again, and those within a third of the best (an eighth for long calls) again and again, in turns,
+each time behind matrix products and with no more calls than the host can queue meanwhile; regret is the time of the
+tuner's choice in that second measurement, over the best in it, less one. `tuning` is what the tuner took, without the
+first calls.
 """
 
 from __future__ import annotations
