@@ -40,8 +40,9 @@ TAKES = {
 
 
 @pytest.fixture
-def takes(make_call, make_environment):
-    """Whether no refusal has these words; that the package is missing here, or its build lacks a part, is another matter."""
+def takes(make_call, make_environment, monkeypatch):
+    """Whether no refusal has these words; what is installed here, and of which version, is another matter."""
+    monkeypatch.setattr(packages, "find", lambda package: packages.Found(None, "not installed"))
 
     def takes(name, words, facts, environment=None):
         told = BACKENDS[name].refusals(make_call(**facts), environment or make_environment())
