@@ -22,6 +22,7 @@ from wanattn.tests.fixtures import (  # noqa: E402, F401
     link,
     make_call,
     make_environment,
+    no_package,
     own_cache,
     tensors,
 )

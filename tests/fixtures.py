@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from wanattn.attention.backends import packages
 from wanattn.attention.call import Call, Inputs
 from wanattn.attention.choose.measure import timings
 from wanattn.attention.environment import Environment, Gpu
@@ -36,6 +37,13 @@ def make_environment():
         return dataclasses.replace(CUDA, **{"gpus": gpus, **facts})
 
     return make
+
+
+@pytest.fixture
+def no_package(monkeypatch):
+    """No attention package is installed, whatever there is on this machine."""
+    absent = packages.Found(None, "not installed (No module)")
+    monkeypatch.setattr(packages, "find", lambda package: absent)
 
 
 @pytest.fixture

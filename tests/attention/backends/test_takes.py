@@ -40,9 +40,8 @@ TAKES = {
 
 
 @pytest.fixture
-def takes(make_call, make_environment, monkeypatch):
-    """Whether no refusal has these words; what is installed here, and of which version, is another matter."""
-    monkeypatch.setattr(packages, "find", lambda package: packages.Found(None, "not installed"))
+def takes(make_call, make_environment, no_package):
+    """Whether no refusal has these words; that a kernel's package is missing is another matter."""
 
     def takes(name, words, facts, environment=None):
         told = BACKENDS[name].refusals(make_call(**facts), environment or make_environment())

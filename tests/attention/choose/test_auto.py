@@ -123,7 +123,9 @@ def test_max_error_out_of_range_is_named(value):
         Policy(max_error=value)
 
 
-def test_a_backend_that_was_not_timed_is_still_there_to_fall_back_on(make_call, make_environment):
+def test_a_backend_that_was_not_timed_is_still_there_to_fall_back_on(
+    make_call, make_environment, no_package
+):
     """What there was no time for is no worse than what broke."""
     found = {"efficient": Measurement("efficient"), **measured(flash=3.0)}
     failed = {"flash": ("RuntimeError: no",), "cudnn": ("RuntimeError: no",)}

@@ -43,7 +43,7 @@ def test_flash_leads_elsewhere(make_call, make_environment, capability):
     assert order == ("flash", "cudnn", "efficient", "math")
 
 
-def test_auto_takes_the_first_that_accepts(make_call, make_environment):
+def test_auto_takes_the_first_that_accepts(make_call, make_environment, no_package):
     choice = choose(make_call(), make_environment(), Policy("auto"))
 
     assert (choice.backend.name, choice.rejected, choice.reason) == ("cudnn", (), "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import pytest
-from wanattn.attention.backends import packages
 from wanattn.attention.choose import advice, unused
 from wanattn.attention.environment import Environment, Gpu
 
@@ -14,10 +13,7 @@ CU126 = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
 CU130 = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
 
 
-@pytest.fixture(autouse=True)
-def no_package(monkeypatch):
-    absent = packages.Found(None, "not installed (No module)")
-    monkeypatch.setattr(packages, "find", lambda package: absent)
+pytestmark = pytest.mark.usefixtures("no_package")
 
 
 def machine(*cards: str, built_for="cpu", system=WINDOWS, gpus=(), code=()) -> Environment:
