@@ -180,7 +180,7 @@ def slow_default(monkeypatch):
 
     def slow(q, *rest, **named):
         seen.append(q.shape)
-        time.sleep(0.01)
+        time.sleep(0.05)  # seconds: far above what a call takes on a busy machine
         return plain(q, *rest, **named)
 
     monkeypatch.setattr(functions, "optimized_attention", slow)
@@ -201,7 +201,7 @@ def test_the_gain_is_told_wherever_the_panel_stands(load, workbench, slow_defaul
 
     assert len(slow_default) == 12  # six for self and for text, whatever the steps and blocks
     assert gain["attention"] > 2
-    assert gain["attention"] == pytest.approx((ours + 10 * report.payload["calls"]) / ours, rel=0.5)
+    assert gain["attention"] == pytest.approx((ours + 50 * report.payload["calls"]) / ours, rel=0.5)
     assert 1 < gain["run"] < gain["attention"]
     assert "as fast as ComfyUI's default, timed beside it" in report.text
 
