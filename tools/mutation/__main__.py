@@ -1,6 +1,6 @@
 """Mutation testing: python -m tools.mutation --sample 400 --seed 14 --python .venv/bin/python --comfyui PATH
 
-Makes small faults in attention/ and nodes/, one at a time in a copy of the repository, and lists those that no test
+Makes small faults in attention/ and nodes/, one at a time in a copy of the repository for each job, and lists those that no test
 notices. Runs in an environment of its own with cosmic-ray; `--python` and `--host-python` run the tests. What was
 tried is written at once: the same words go on where they were cut off.
 """
@@ -10,22 +10,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import queue
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from .bench import Bench
 from .places import Mutant, sample
 from .results import Results, fault_of, lines_of
-from .tiers import Tier, copied, digest
+from .tiers import digest
 
 ROOT = Path(__file__).resolve().parents[2]
-CPU = {  # the tests of the CPU tier, by the folder of the fault
-    "attention": ("tests/attention",),
-    "nodes": ("tests/nodes", "tests/commands", "tests/test_locales.py", "tests/test_workflows.py"),
-}
-STARTS = ("Server(", "subprocess")  # in a file of tests that start processes themselves
 
 
 def options() -> argparse.Namespace:
@@ -46,6 +44,7 @@ def options() -> argparse.Namespace:
         "--seconds", type=float, default=120.0, help="of tests for a fault; default 120"
     )
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no fault after these")
+    parser.add_argument("--jobs", type=int, default=1, help="faults at a time; default 1")
     return parser.parse_args()
 
 
@@ -53,6 +52,8 @@ def main() -> int:
     given = options()
     if bool(given.comfyui) != bool(given.host_python):
         sys.exit("--comfyui and --host-python, needs both or none")
+    if given.jobs < 1:
+        sys.exit(f"--jobs {given.jobs}, needs at least 1")
     if given.again:
         mutants = survivors_of(given.again)
     else:
@@ -69,70 +70,52 @@ def survivors_of(path: Path) -> list[Mutant]:
 
 
 class Trials:
-    """The CPU tier first; what it does not notice, the tests inside ComfyUI get to see."""
+    """One bench for each job; whoever is free takes the next fault."""
 
     def __init__(self, folder: Path, given: argparse.Namespace) -> None:
-        copy = folder / "wanattn"  # pytest wants a name that Python can import
-        copied(ROOT, copy)
-        self._results = Results(given.results, digest(copy))
-        notes = (given.notes or folder / "notes").resolve()
-        self._cpu = {
-            room: Tier(copy, notes, given.python, tests, given.seconds)
-            for room, tests in CPU.items()
-        }
-        self._host = given.comfyui and Tier(
-            copy,
-            notes,
-            given.host_python,
-            given.inside.split(",") if given.inside else alone(copy),
-            given.seconds,
-            [given.comfyui],
-        )
+        self._benches = [
+            Bench(ROOT, folder / str(number), given, given.notes or folder / "notes")
+            for number in range(given.jobs)
+        ]
+        self._results = Results(given.results, digest(self._benches[0].copy))
 
     def run(self, mutants: list[Mutant], until: float) -> Iterator[dict]:
-        """What was tried of these before comes from the results, the rest is tried."""
+        """What was tried of these before comes from the results, the rest is tried until then."""
         known = self._results.known()
-        for mutant in mutants:
-            fault = dataclasses.astuple(mutant)
-            if fault in known:
-                yield known[fault]
-            elif time.monotonic() < until:
-                yield self._results.keep(self._tried(mutant))
+        faults = {dataclasses.astuple(mutant): mutant for mutant in mutants}
+        yield from (known[fault] for fault in faults if fault in known)
+        free: queue.SimpleQueue[Bench] = queue.SimpleQueue()
+        for bench in self._benches:
+            free.put(bench)
+        with cancelling(ThreadPoolExecutor(len(self._benches))) as pool:
+            left = [mutant for fault, mutant in faults.items() if fault not in known]
+            waited = [pool.submit(_tried, free, mutant, until) for mutant in left]
+            for one in as_completed(waited):
+                if tried := one.result():
+                    yield self._results.keep(tried)
 
     def close(self) -> None:
-        for tier in (*self._cpu.values(), self._host):
-            if tier:
-                tier.end()
-
-    def _tried(self, mutant: Mutant) -> dict:
-        fault = {"file": mutant.file, "place": mutant.place, "source": mutant.source(ROOT)}
-        found = {}
-        for tier in (self._cpu[mutant.file.partition("/")[0]], self._host):
-            if tier and not found.get("killed"):
-                found = tier.tried(fault)
-        named = {"operator": mutant.operator, "occurrence": mutant.occurrence}
-        where = {"file": mutant.file, "place": mutant.place, **named}
-        return {**where, **found, **_lines(fault)}
+        for bench in self._benches:
+            bench.end()
 
 
-def alone(copy: Path) -> list[str]:
-    """The tests inside ComfyUI that start no process of their own."""
-    found = sorted((copy / "tests/host").glob("test_*.py"))
-    return [str(path.relative_to(copy)) for path in found if not _starts(path)]
+def _tried(free: queue.SimpleQueue[Bench], mutant: Mutant, until: float) -> dict | None:
+    if time.monotonic() >= until:
+        return None
+    bench = free.get()
+    try:
+        return bench.tried(mutant)
+    finally:
+        free.put(bench)
 
 
-def _starts(path: Path) -> bool:
-    text = path.read_text(encoding="utf-8")
-    return any(name in text for name in STARTS)
-
-
-def _lines(one: dict) -> dict:
-    """The line as it was and as it is with the fault."""
-    before = (ROOT / one["file"]).read_text(encoding="utf-8").splitlines()
-    after = one["source"].splitlines()
-    differ = [pair for pair in zip(before, after, strict=False) if pair[0] != pair[1]]
-    was, now = differ[0] if differ else ("", "")
-    return {"was": was.strip(), "now": now.strip()}
+@contextlib.contextmanager
+def cancelling(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
+    """What has not begun never begins once this was interrupted."""
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def told(tried: list[dict]) -> int:

@@ -9,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 TRIALS = Path(__file__).with_name("trials.py")
+NOTING = threading.Lock()  # the first of several jobs takes the notes, the others read them
 
 
 @dataclass
@@ -31,7 +33,8 @@ class Tier:
 
     def tried(self, fault: dict) -> dict:
         if self._process is None:
-            self._process = self._started()
+            with NOTING:
+                self._process = self._started()
         sent, _ = _pipes(self._process)
         print(json.dumps(fault), file=sent, flush=True)
         return self._reply(self._process)
