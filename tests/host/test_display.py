@@ -59,6 +59,52 @@ def test_showing_takes_at_most_a_hundredth_of_the_time(sent, clock):
     assert len(sent) == 5  # at once, then after every 5 s of work
 
 
+def test_after_a_show_the_next_waits_a_hundred_times_as_long_as_it_took(sent, clock):
+    from wanattn.nodes.host.report.display import Display
+
+    def slow():
+        clock[0] += 1 / 128
+        return {}, ""
+
+    display, shown = Display("7", "event", slow), []
+    for moment in (0.0, 100 / 128 - 1e-9, 100 / 128):
+        clock[0] = moment
+        display.tick()
+        shown.append(len(sent))
+
+    assert shown == [1, 1, 2]
+
+
+def test_while_one_thread_shows_no_other_does_for_a_fifth_of_a_second(sent, clock):
+    from wanattn.nodes.host.report.display import Display
+
+    clock[0], shown = 0.0, []
+
+    def content():
+        if not shown:
+            for later in (0.0, 0.125, 0.2):
+                clock[0] = later
+                shown.append(later)
+                display.tick()
+        return {"at": clock[0]}, ""
+
+    display = Display("7", "event", content)
+    display.tick()
+
+    assert sent == [("event", {"at": 0.2})] * 2 and shown == [0.0, 0.125, 0.2]
+
+
+@pytest.mark.parametrize("node", [None, "7"])
+def test_nothing_is_made_up_where_nobody_would_see_it(comfy, monkeypatch, node):
+    from server import PromptServer
+    from wanattn.nodes.host.report.display import Display
+
+    server = SimpleNamespace() if node is None else None
+    monkeypatch.setattr(PromptServer, "instance", server, raising=False)
+
+    Display(node, "event", lambda: pytest.fail("made up for nobody")).show()
+
+
 def test_text_comes_without_what_the_page_takes_for_a_tag(sent):
     from wanattn.nodes.host.report.display import Display
 

@@ -41,7 +41,7 @@ def left(remains, name="10", **facts):
     told = {
         **remains._process(),
         "began": 1.0,
-        "job": "a",
+        "job": "a job",
         "prefixes": ["x/report"],
         "payload": PAYLOAD,
     }
@@ -76,11 +76,28 @@ def test_of_no_process_that_can_be_it_is_left_where_it_is(remains, process):
     assert path.exists()
 
 
-@pytest.mark.parametrize(("age", "told"), [(10, []), (7200, ["x/report"])])
-def test_of_another_machine_it_is_left_alone_for_an_hour(remains, age, told):
-    path = left(remains, machine="another one")
-    moment = path.stat().st_mtime - age
-    os.utime(path, (moment, moment))
+@pytest.mark.parametrize("late", [0.9, -0.9])
+def test_a_clock_may_tell_the_start_of_a_living_process_almost_a_second_wrong(remains, late):
+    began = remains._process()["began"]
+    left(remains, "10", began=began + late)
+    left(remains, "20", began=began + late + late / 4, prefixes=["y/report"])
+
+    assert remains.recover() == ["y/report"]
+
+
+def test_of_a_process_that_is_not_there_any_more_it_is_told(remains):
+    left(remains, process=2**31 - 1)
+
+    assert remains.recover() == ["x/report"]
+
+
+@pytest.mark.parametrize("machine", ["a machine", "z machine"])
+@pytest.mark.parametrize(("age", "told"), [(10, []), (3599.5, []), (3600, ["x/report"])])
+def test_of_another_machine_it_is_left_alone_for_an_hour(remains, monkeypatch, machine, age, told):
+    monkeypatch.setattr(remains.platform, "node", lambda: "this machine")
+    monkeypatch.setattr(remains.time, "time", lambda: 10_000.0)
+    path = left(remains, machine=machine)
+    os.utime(path, (10_000 - age, 10_000 - age))
 
     assert remains.recover() == told
 
@@ -100,6 +117,67 @@ def test_where_no_report_waits_the_node_that_saw_most_tells(remains):
     assert remains.written[0][1]["calls"] == 8
 
 
+def test_of_nodes_that_saw_the_same_one_tells(remains):
+    left(remains, "10", prefixes=[])
+    left(remains, "20", prefixes=[])
+
+    assert remains.recover() == ["wanattn/report"]
+
+
+def test_jobs_are_told_apart(remains):
+    """The one in the middle waits for no report, those beside it do."""
+    for node, job, prefixes in (("1", "job a", ["a"]), ("2", "job b", []), ("3", "job c", ["c"])):
+        left(remains, node, job=job, prefixes=prefixes)
+
+    assert remains.recover() == ["a", "wanattn/report", "c"]
+
+
+def test_a_report_that_cannot_be_written_does_not_cost_the_next(remains, monkeypatch, caplog):
+    def write(snapshot, payload, prefix):
+        if prefix == "../outside":
+            raise Exception("outside the output folder")
+        return [prefix]
+
+    monkeypatch.setattr(remains, "write", write)
+    left(remains, prefixes=["../outside", "x/report"])
+
+    assert remains.recover() == ["x/report"]
+    first, second = caplog.messages
+    assert first == ".running_10.json: no report in ../outside (outside the output folder)"
+    assert second == "a run was cut off when the server's process ended: x/report"
+
+
+def test_nothing_is_said_where_nothing_is_left(remains, caplog):
+    assert remains.recover() == [] and caplog.messages == []
+
+
+def test_another_server_may_have_told_of_it_meanwhile(remains, monkeypatch):
+    path = left(remains)
+    monkeypatch.setattr(remains, "write", lambda *told: path.unlink() or ["x/report"])
+
+    assert remains.recover() == ["x/report"]
+
+
+def test_a_folder_that_cannot_be_read_ends_no_start(remains, monkeypatch, caplog):
+    def gone():
+        raise OSError("the share is gone")
+
+    monkeypatch.setattr(remains, "_folder", gone)
+
+    assert remains.recover() == []
+    assert caplog.messages == ["what was left of a run could not be told (the share is gone)"]
+
+
+@pytest.mark.parametrize(("more", "told"), [(0, ["x/report"]), (1, [])])
+def test_a_file_above_64_mib_is_not_read(remains, more, told):
+    path = left(remains)
+    size = path.stat().st_size
+    with path.open("a") as file:
+        file.write(" " * (64 * 2**20 - size + more))
+
+    assert remains.recover() == told
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", "null", '{"payload": 3}', "[" * 5000, "{}"])
 def test_what_nobody_of_ours_wrote_is_left_where_it_is(remains, content):
     path = left(remains)
@@ -107,6 +185,30 @@ def test_what_nobody_of_ours_wrote_is_left_where_it_is(remains, content):
 
     assert remains.recover() == []
     assert path.exists()
+
+
+@pytest.mark.parametrize("missing", ["process", "job", "prefixes", "payload"])
+def test_what_lacks_a_part_is_left_where_it_is(remains, missing):
+    path = left(remains)
+    told = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({key: told[key] for key in told if key != missing}))
+
+    assert remains.recover() == []
+    assert path.exists()
+
+
+def test_a_payload_without_runs_and_notes_is_marked_too(remains):
+    left(remains, payload={"calls": 3})
+
+    remains.recover()
+
+    ((_, payload),) = remains.written
+    assert {**payload, "notes": len(payload["notes"])} == {
+        "calls": 3,
+        "state": "",
+        "runs": [],
+        "notes": 1,
+    }
 
 
 def test_a_state_is_written_every_few_seconds_at_most_and_not_after_the_end(remains, monkeypatch):
