@@ -88,7 +88,7 @@ def _timings(taker: Dispatcher, call: Call) -> dict[str, Timing]:
 
 def _wish(taker: Dispatcher, role: str) -> str:
     """The backend that is asked for in all calls of a role, empty where that depends on the block or the step."""
-    rules = [rule for rule in taker.rules if rule.role in ("any", role, role.partition(" ")[0])]
+    rules = [rule for rule in taker.rules if rule.role in ("any", role)]
     if any(rule.blocks or rule.steps for rule in rules):
         return ""
     return rules[-1].backend if rules else taker.policy.backend

@@ -29,7 +29,8 @@ def variant_of(model) -> Variant:
             "Attention Diagnostics shows the time of each call of any model."
         )
     heads, blocks = denoiser.num_heads, len(denoiser.blocks)
-    pixels = pixels_of(model.model.latent_format) * denoiser.patch_size[1]
+    *_, side = denoiser.patch_size
+    pixels = pixels_of(model.model.latent_format) * side
     sizes = (heads, blocks, pixels, denoiser.dim // heads)
     known = (variant for variant in VARIANTS.values() if variant == Variant(variant.name, *sizes))
     return next(known, Variant(kind, *sizes))

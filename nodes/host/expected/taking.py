@@ -28,8 +28,9 @@ class Taking:
         return (self._spent() - self._before) / 1e3
 
     def gain(self, snapshot: Snapshot | None) -> dict | None:
-        known = self.dispatcher.beside.milliseconds if self.dispatcher and snapshot else {}
-        return gain_of(snapshot, known) if snapshot and known else None
+        if self.dispatcher is None or snapshot is None:
+            return None
+        return gain_of(snapshot, self.dispatcher.beside.milliseconds)
 
     def _spent(self) -> float:
         return self.dispatcher.tuning if self.dispatcher else 0.0
