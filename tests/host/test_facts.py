@@ -46,7 +46,8 @@ def wishing(load, monkeypatch):
             model.object_patches[place] = wish
             module = model.model.diffusion_model.blocks[number].self_attn
             if loaded:  # as the host does when the model goes to its device
-                model.object_patches_backup[place] = module.comfy_attention
+                backup = model.object_patches_backup  # that of the loaded model itself
+                monkeypatch.setitem(backup, place, module.comfy_attention)
                 monkeypatch.setattr(module, "comfy_attention", wish)
         return model
 

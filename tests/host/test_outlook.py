@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 SHAPE = (3, 16, 5, 16, 16)  # B C F H W
 SIZE = (128, 128, 17)
 
@@ -27,6 +29,14 @@ def test_a_run_that_cannot_be_foretold_goes_on(comfy, caplog):
     assert caplog.messages == ["no forecast of the run"]
 
 
+@pytest.mark.parametrize("given", [[1], {"10": None}, {"10": {"inputs": [1]}}])
+def test_a_prompt_that_cannot_be_read_tells_nothing_and_ends_nothing(comfy, caplog, given):
+    from wanattn.nodes.host.expected.outlook import Wired
+
+    assert Wired.of(given, "10") == Wired()
+    assert caplog.messages == ["the prompt of node 10 tells nothing"]
+
+
 def test_a_model_is_told_by_its_file_and_expert(comfy):
     from wanattn.nodes.host.expected.outlook import Wired
 
@@ -45,6 +55,25 @@ def test_the_last_rule_for_a_role_is_foretold(load, ruled):
 
     outlook = at_start(model, SHAPE, taker_of(model).dispatcher)
     assert [each["active"] for each in outlook.forecast] == ["flash", "math"]
+
+
+def test_a_role_is_open_where_rules_decide_by_block_or_step_and_the_hosts_where_one_says_so(
+    load,
+):
+    """Before the run as at its start: the host's function is told by its name."""
+    from wanattn.attention.choose.policy import Policy
+    from wanattn.attention.choose.rules import Rule
+    from wanattn.attention.run.dispatch import Dispatcher
+    from wanattn.nodes.host.expected.outlook import Wired, before
+    from wanattn.nodes.host.functions import default
+
+    open_ = ("flash", "", "the rules that are wired in decide by role, block and step")
+    rules = [Rule.parse("text", "", "", "host")]
+    for part in ({"blocks": "0", "steps": ""}, {"blocks": "", "steps": "0"}):
+        chain = [*rules, Rule.parse("self", backend="math", **part)]
+        taker = Dispatcher(Policy("flash"), rules=chain, blocks=2)
+        own, text = told(before(load("t2v"), Wired("", SIZE), taker))
+        assert own == open_ and text[:2] == ("host", default().label)
 
 
 class Known:

@@ -47,9 +47,7 @@ def test_it_shows_the_report_and_gives_it_as_text_picture_and_metadata(workbench
 
     assert after == "the video" and picture.ndim == 4
     assert given.ui["text"] == (text,)
-    assert text.endswith(
-        "written: x/report_00001.json, x/report_00001.csv, x/report_00001.html"
-    )
+    assert text.endswith("written: x/report_00001.json, x/report_00001.csv, x/report_00001.html")
     (payload,), (place,) = given.ui["wanattn"], given.ui["wanattn_picture"]
     assert (payload["node"], payload["state"]) == ("20", "finished")
     assert place["type"] == "temp" and place["filename"].endswith(".png")

@@ -67,7 +67,9 @@ def test_a_variant_goes_by_its_name_only_where_all_its_sizes_are_those(sized, ki
 def test_the_shapes_of_another_model_are_refused(unet):
     from wanattn.nodes.host.expected.sizes import variant_of
 
-    with pytest.raises(ValueError, match="knows the shapes of Wan models only, and this one is Base"):
+    with pytest.raises(
+        ValueError, match="knows the shapes of Wan models only, and this one is Base"
+    ):
         variant_of(unet)
 
 
@@ -98,9 +100,7 @@ HALF, BRAIN, FULL = torch.float16, torch.bfloat16, torch.float32
         (None, torch.float8_e4m3fn, BRAIN),
     ],
 )
-def test_a_model_computes_in_what_it_is_cast_to_or_stored_in(
-    load, monkeypatch, cast, stored, told
-):
+def test_a_model_computes_in_what_it_is_cast_to_or_stored_in(load, monkeypatch, cast, stored, told):
     from wanattn.nodes.host.expected.sizes import dtype_of
 
     model = load("t2v")
