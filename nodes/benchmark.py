@@ -180,8 +180,9 @@ class Panel:
         self.kept: Kept = ()
         self._node = node
         self._display = Display(node, EVENT, lambda: (self.payload(), ""))
-        self._bar: comfy.utils.ProgressBar | None = None
-        self._total = self._done = 0.0
+        self._bar = comfy.utils.ProgressBar(PARTS)
+        self._total: float
+        self._done: float
         self._doing = ""
 
     @property
@@ -190,7 +191,6 @@ class Panel:
 
     def begin(self, total: float) -> None:
         self._total, self._done = max(total, 1e-9), 0.0
-        self._bar = comfy.utils.ProgressBar(PARTS)
         self._step()
 
     def advance(self, units: float, what: str) -> None:
@@ -199,8 +199,7 @@ class Panel:
         self._step()
 
     def _step(self) -> None:
-        if self._bar is not None:
-            self._bar.update_absolute(min(PARTS, round(PARTS * self._done / self._total)))
+        self._bar.update_absolute(min(PARTS, round(PARTS * self._done / self._total)))
         self._display.tick()
         comfy.model_management.throw_exception_if_processing_interrupted()
 

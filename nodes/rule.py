@@ -56,9 +56,9 @@ class WanAttnRule(io.ComfyNode):
     def validate_inputs(cls, blocks: str | None = None, steps: str | None = None) -> bool | str:
         """What is typed in is refused before anything runs; what is linked is not known yet."""
         wrong = []
-        for what, text in (("blocks", blocks), ("steps", steps)):
+        for what, text, percent in (("blocks", blocks, False), ("steps", steps, True)):
             try:
-                parse_ranges(text or "", percent=what == "steps")
+                parse_ranges(text or "", percent=percent)
             except ValueError as error:
                 wrong.append(f"{what}: {error}")
         return "\n".join(wrong) or True  # the page gives each field its own line

@@ -231,26 +231,6 @@ def test_no_rules_from_a_program_are_none(load, workbench):
     assert workbench.report(patched).payload["totals"] == {"flash": CALLS}
 
 
-@pytest.mark.parametrize(
-    ("sigmas", "met", "steps"),
-    [
-        ([1.0, 0.6, 0.3, 0.0], [1.0, 1.0, 0.6, 0.3], [0, 0, 1, 2]),
-        ([1.0, 0.5, 1.0, 0.5, 0.0], [1.0, 0.5, 0.5, 1.0, 0.5], [0, 1, 1, 2, 3]),
-        ([1.0, 0.5, 0.0], [0.5, 1.0], [1, 0]),
-        ([1.0, 0.5, 0.5, 0.2, 0.0], [0.2, 0.5, 0.5], [3, 1, 1]),
-        ([], [1.0], [None]),
-    ],
-    ids=["plain", "levels that come back", "backwards", "backwards to two alike", "unknown"],
-)
-def test_a_sampler_without_a_loop_to_see_goes_by_the_noise_level(comfy, sigmas, met, steps):
-    from wanattn.nodes.host.run.sampler import Sampler
-
-    sampler, found = Sampler(None, sigmas), []
-    found += map(sampler.step, met)  # not in a loop of this function
-
-    assert found == steps
-
-
 def test_the_later_of_two_nodes_decides_and_the_first_says_so(load, workbench):
     first = workbench.backend(load("t2v"), "math", at="10")
     both = workbench.backend(first, "flash", at="11")

@@ -33,11 +33,9 @@ class Server:
     """Answers the attention operator of compiled graphs during one forward, as the override would."""
 
     def __init__(self, override: Override, forward: Forward, given: dict) -> None:
-        self.calls = 0
-        self._given = (
-            given  # the options of the forward, in which the host keeps the number of its block
-        )
-        self.captured = False
+        self.asked = self.captured = False
+        # the options of the forward, in which the host keeps the number of its block
+        self._given = given
         self._override = override
         self._forward = forward
 
@@ -48,7 +46,7 @@ class Server:
         return executor(*args, **kwargs)
 
     def __call__(self, q, k, v, mask, scale, block, protected) -> torch.Tensor:
-        self.calls += 1
+        self.asked = True
         forward = self._forward
         if q.is_cuda and torch.cuda.is_current_stream_capturing():  # nothing can be timed or read
             self.captured = True
@@ -86,11 +84,7 @@ class Graphs:
     """
 
     def __init__(self) -> None:
-        self.compiled = False
-        self.by_block = False
-        self.renewed = False
-        self._reached = False
-        self._given_up = False
+        self.compiled = self.by_block = self.renewed = self._reached = self._given_up = False
 
     def begin(self, model) -> None:
         """At the start of a run."""
@@ -112,9 +106,9 @@ class Graphs:
             options[WRAPPERS] = {**(before or {}), **ours}
         with operator.serving(server):
             yield
-        self.compiled |= server.calls > 0
+        self.compiled |= server.asked
         self._given_up |= server.captured  # replays of a CUDA graph ask for nothing
-        self._reached |= server.calls > 0 or forward.calls > 0
+        self._reached |= bool(forward.calls)
         if self.compiled and certain and taker(override) and not self._reached:
             self._renew()
 

@@ -65,13 +65,18 @@ def _modules(model) -> Iterator[dict[str, torch.nn.Module]]:
 
 
 def _site(name: str, module: torch.nn.Module, modules: dict, wan: bool) -> Site:
-    parts = name.split(".")
-    above = (".".join(parts[:end]) for end in range(len(parts) - 1, -1, -1))
-    around = tuple(modules[path] for path in above if path in modules and path != name)
+    around = tuple(modules[path] for path in _above(name) if path in modules)
     block = BLOCK.search(name)
     role = role_of(name, module) if wan else ""
     home = HOME if wan else (*HOME, owner_of(type(module)))
     return Site(module, name, role, int(block[1]) if block else None, around, home)
+
+
+def _above(name: str) -> Iterator[str]:
+    """The places around a place, the nearest first, the whole model last."""
+    while name:
+        name, _, _ = name.rpartition(".")
+        yield name
 
 
 class Places:

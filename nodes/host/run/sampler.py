@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import CodeType, FrameType
 
 from ....attention.run.follow import local
@@ -30,7 +30,7 @@ class Sampler:
         self.guessed = False
         self._thread = threading.get_ident()
         self._last: int | None = None
-        self._told: int | None = None
+        self._told = 0
         self._names: dict[object, list[str]] = {}
         self._loops: dict[int, tuple[CodeType, str | None]] = {}
         self._placed: dict[int, str] = {}  # what stands where in the host's list of a batch
@@ -48,16 +48,17 @@ class Sampler:
 
     def heard(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """What the host's sampler is called with after its noise levels, with a callback that this one hears too."""
-        mask, callback, *rest = (*args, *(None,) * (2 - len(args)))
-        callback = kwargs.get("callback", callback)
+        if len(args) < 2:
+            return args, dict(kwargs, callback=self._hearing(kwargs.get("callback")))
+        mask, callback, *rest = args
+        return (mask, self._hearing(callback), *rest), kwargs
 
+    def _hearing(self, callback: Callable | None) -> Callable:
         def told(step, *given, **named):
             self._told = step
             return callback(step, *given, **named) if callback else None
 
-        if len(args) > 1:
-            return (mask, told, *rest), kwargs
-        return args, {**kwargs, "callback": told}
+        return told
 
     def step(self, sigma: float) -> int | None:
         """Of the forward that begins now: by the sampler's loop; where that is not seen, by callback and noise level."""
@@ -65,7 +66,7 @@ class Sampler:
         found = self._in_loop(self._frame(), steps)
         if found is None:
             found = self._by_level(sigma)
-            self.guessed |= steps > 0
+            self.guessed |= bool(steps)
         self._last = found
         return found
 
@@ -81,23 +82,24 @@ class Sampler:
             if frame is None:
                 return None
             code = frame.f_code
-            known = self._loops.get(id(code))
-            if known is None:  # the code is kept with it, so that its id is its own
-                known = self._loops[id(code)] = code, _index_in(code)
-            if known[1]:
-                found = local(frame, known[1])
-                if isinstance(found, int) and 0 <= found < max(steps, 1):
-                    return found
+            if id(code) not in self._loops:  # the code is kept with it, so that its id is its own
+                self._loops[id(code)] = code, _index_in(code)
+            _, index = self._loops[id(code)]
+            found = local(frame, index) if index else None
+            if isinstance(found, int) and 0 <= found < max(steps, 1):
+                return found
             frame = frame.f_back
         return None
 
     def _by_level(self, sigma: float) -> int | None:
         """The step of the nearest level that is not over; where a sampler comes back to a level, the next one of it."""
-        first = 0 if self._told is None else min(self._told, len(self._sigmas) - 1)
-        distances = [abs(sigma - known) for known in self._sigmas]
-        least = min(distances[first:], default=None)
-        nearest = [n for n, far in enumerate(distances) if far == least and n >= first]
-        return next((n for n in nearest if n >= (self._last or 0)), nearest[0] if nearest else None)
+        steps = range(self.steps)
+
+        def far(step: int) -> tuple[float, bool]:
+            over = self._last is not None and step < self._last
+            return abs(sigma - self._sigmas[step]), over
+
+        return min(steps[self._told :] or steps[-1:], key=far, default=None)
 
     def cond(self, options: dict) -> str:
         """The conditionings of this forward, such as `positive+negative` for a batch of both."""
@@ -108,7 +110,8 @@ class Sampler:
             (self._names.get(uuid, ()), position)
             for uuid, position in itertools.zip_longest(uuids[: len(positions)], positions)
         ]
-        self._placed.update({at: names[0] for names, at in parts if len(names) == 1})
+        alone = ((names, at) for names, at in parts if len(names) == 1)
+        self._placed.update({at: name for names, at in alone for name in names})
         return "+".join(dict.fromkeys(self._name(names, at) for names, at in parts))
 
     def _name(self, names: Sequence[str], position: int) -> str:

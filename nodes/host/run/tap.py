@@ -88,7 +88,7 @@ class HostTap(Tap):
         self._begin(model, sampler, shape)
         state = "failed"
         try:
-            with followed(self._sites()), self._others.met(), NAMES.kept():
+            with followed(self._sites(model)), self._others.met(), NAMES.kept():
                 yield
             state = "finished"
         except comfy.model_management.InterruptProcessingException:
@@ -114,11 +114,9 @@ class HostTap(Tap):
             self.override.numbers = not self._graphs.by_block
         self._start(sampler.steps, [part.load_device for part in parts_of(model)])
 
-    def _sites(self) -> list[Site]:
+    def _sites(self, model: ModelPatcher) -> list[Site]:
         """Once a run, by the first tap; hooks on a compiled module would break its graph."""
-        if self._upstream or self._graphs.compiled or self._model is None:
-            return []
-        return sites_of(self._model)
+        return [] if self._upstream or self._graphs.compiled else sites_of(model)
 
     def apply_model(
         self, executor, x, t, c_concat=None, c_crossattn=None, control=None, options=None, **kwargs
