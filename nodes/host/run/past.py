@@ -15,7 +15,14 @@ from ....attention.run.names import Names
 from ..override import SLOT, HostCall, kept
 from .roles import host_functions
 
-OWN = __name__.partition(".")[0]
+OWN, _, _ = __name__.partition(".")
+# What follows the heads in the host's functions, and what it is where a call says nothing of it.
+LATER = {
+    "mask": None,
+    "attn_precision": None,
+    "skip_reshape": False,
+    "skip_output_reshape": False,
+}
 
 
 def _host_call(
@@ -24,9 +31,7 @@ def _host_call(
     heads = args[3] if len(args) > 3 else kwargs.get("heads")
     if forward.taker is None or not isinstance(heads, int) or not _tensors(args):
         return function(*args, **kwargs)
-    rest = {"mask": None, "skip_reshape": False, "skip_output_reshape": False, **kwargs}
-    if len(args) > 4:
-        rest["mask"] = args[4]
+    rest = {**LATER, **dict(zip(LATER, args[4:], strict=False)), **kwargs}
     q, k, v = args[:3]
     call = HostCall(function, tuple(args), kwargs, q, k, v, heads, rest)
     site = forward.site
