@@ -143,7 +143,7 @@ def test_a_function_in_the_place_of_the_hosts_keeps_its_calls_unless_they_are_ta
     else:
         left = "otherpack keeps its own attention there"
         assert result is THEIRS
-        assert told == ("host", "theirs", left, via)
+        assert told == ("host", "kernels.theirs", left, via)
 
 
 @pytest.mark.parametrize("takes_over", [True, False])
