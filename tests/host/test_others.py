@@ -69,11 +69,13 @@ class Visited:
 
     def apply_model(self, executor, x, options, **kwargs):
         self.met.append(dict(options))
-        options[KEY] = forward = object()
+        first = KEY not in options
+        options.setdefault(KEY, object())
         try:
             return executor(x, options, **kwargs)
         finally:
-            assert options.pop(KEY) is forward
+            if first:
+                del options[KEY]
 
 
 def test_only_a_model_of_somebody_else_is_another(others):
@@ -144,6 +146,7 @@ def test_its_own_backend_runs_the_second_model(others, override, first):
     for node in nodes:
         assert (node.visits, node.over) == ([(second, "sampler", (1, 16))], 1)
     assert nodes[0].met == [{SLOT: own}] * 2
+    assert [KEY in options for options in nodes[1].met] == [True, True]
     assert options == given
     assert met.notes() == [f"2 forwards of this run were another model's (Net): {NODES}"]
 
