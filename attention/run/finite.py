@@ -99,6 +99,8 @@ class Guard:
         `thin` allows it: where every call is watched.
         """
         with self._lock:
+            if self._first is None:
+                self._first = suspect.step
             self._watch(out, suspect, inputs, whole, thin)
 
     def post(self) -> None:
@@ -124,7 +126,6 @@ class Guard:
 
     def _settled(self, step: int | None) -> bool:
         """Whether the first step is over and nothing was wrong in the run before."""
-        self._first = step if self._first is None else self._first
         return not self._thorough and step not in (None, self._first)
 
     def _heads(self, out: torch.Tensor, inputs) -> Iterator[torch.Tensor]:

@@ -84,3 +84,25 @@ def test_a_look_tells_only_of_what_came_since_the_last_one():
         guard.post()
 
         assert [(s.step, s.block) for s in guard.read()] == [(forward, forward)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "thorough", "dtype", "thin"),
+    [
+        ([0, 0, 1, 2], False, torch.float32, [False, False, True, True]),
+        ([3, 4, 3], False, torch.bfloat16, [False, True, False]),
+        ([None, 0, None, 1], False, torch.float32, [False, False, False, True]),
+        ([0, 1, 2], True, torch.float32, [False, False, False]),
+        ([0, 1, 2], False, torch.float16, [False, False, False]),
+    ],
+)
+def test_a_thin_look_does_from_the_second_step_on(request, steps, thorough, dtype, thin):
+    """The first one meets every weight; a float16 overflows channel by channel."""
+    guard, bad = Guard(thorough=thorough), torch.full((1, 2, 3, 4), torch.nan, dtype=dtype)
+    good = torch.zeros_like(bad)
+    for step in steps:
+        guard.watch(bad, Suspect("self", "int8", step, 0), (good, good, good), thin=True)
+    guard.post()
+
+    at_once = "read at once" in request.node.name
+    assert [suspect.thin for suspect in guard.read()] == [each and not at_once for each in thin]
