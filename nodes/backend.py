@@ -25,7 +25,7 @@ PRECISION_TIP = (
     "ones whose measured error on this model's tensors stays under max_error."
 )
 RULES_TIP = "From Attention Backend Rule: other backends for some roles, blocks or steps."
-OTHER_PACKS = ("keep their kernels", "take over")
+OTHER_PACKS = KEEP, TAKE_OVER = "keep their kernels", "take over"
 OTHERS_TIP = (
     "What to do where another pack has put an attention function of its own into the model, such as a sparse one. "
     "keep their kernels: it runs, and the node says so. take over: the chosen backend runs those calls too."
@@ -86,11 +86,11 @@ class WanAttnBackend(io.ComfyNode):
         on_refusal: str,
         precision: str = "exact",
         max_error: float = 0.03,
-        other_packs: str = OTHER_PACKS[0],
+        other_packs: str = KEEP,
         rules: object = None,
     ) -> io.NodeOutput:
         policy = Policy(backend, on_refusal, precision, max_error)
-        over = other_packs == OTHER_PACKS[1]
+        over = other_packs == TAKE_OVER
         node = cls.hidden.unique_id
         wired = Wired.of(cls.hidden.prompt, node)
         return io.NodeOutput(
@@ -105,7 +105,7 @@ def choices() -> list[io.Input]:
         io.Combo.Input(
             "other_packs",
             options=list(OTHER_PACKS),
-            default=OTHER_PACKS[0],
+            default=KEEP,
             tooltip=OTHERS_TIP,
             extra_dict=ADVANCED,
             optional=True,
