@@ -207,3 +207,19 @@ def test_what_fails_is_told_and_ends_nothing_else(ending):
     assert text == "no room" and image.shape[0] == 1
     assert (payload["state"], payload["notes"]) == ("failed", ["no room"])
     assert shown == [("failed", False, ["no room"])]
+
+
+def test_the_benchmark_is_asked_for_a_video_and_ends_a_graph(workbench):
+    """It runs again where an equal node has run."""
+    schema = workbench.nodes["WanAttnBenchmark"].GET_SCHEMA()
+
+    assert (schema.not_idempotent, schema.is_output_node) == (True, True)
+    assert workbench.asked("WanAttnBenchmark") == {
+        "model": ("required", {}),
+        "width": ("required", {"default": 832, "min": 16, "max": 8192, "step": 16}),
+        "height": ("required", {"default": 480, "min": 16, "max": 8192, "step": 16}),
+        "frames": ("required", {"default": "81"}),
+        "backends": ("required", {"default": ""}),
+        "repeat": ("required", {"default": 5, "min": 2, "max": 50}),
+        "measure_again": ("required", {"default": 0, "min": 0, "max": 2147483647}),
+    }

@@ -191,10 +191,28 @@ def test_step_that_the_run_has_not_stops_before_any_call(load, workbench, ruled)
         ({"blocks": None, "steps": None}, True),
         ({"blocks": "5-3", "steps": ""}, "blocks: range 5-3 runs backwards"),
         ({"blocks": "", "steps": "0%-110%"}, "steps: range 0%-110% goes beyond 100%"),
+        ({"blocks": "0%-10%"}, "blocks: '0%-10%' is no range, write 3, 0-3 or 18-"),
+        (
+            {"blocks": "5-3", "steps": "9-8"},
+            "blocks: range 5-3 runs backwards\nsteps: range 9-8 runs backwards",
+        ),
     ],
 )
 def test_typed_mistakes_are_told_before_anything_runs(workbench, inputs, answer):
     assert workbench.nodes["WanAttnRule"].validate_inputs(**inputs) == answer
+
+
+def test_a_rule_is_asked_for_what_it_narrows(workbench):
+    schema = workbench.nodes["WanAttnRule"].GET_SCHEMA()
+
+    assert (schema.not_idempotent, schema.is_output_node) == (False, False)
+    assert workbench.asked("WanAttnRule") == {
+        "rules": ("optional", {}),
+        "role": ("required", {"default": "any"}),
+        "blocks": ("required", {"default": ""}),
+        "steps": ("required", {"default": ""}),
+        "backend": ("required", {"default": "auto"}),
+    }
 
 
 def with_rule(**rule):

@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+NUMBERS = ("default", "min", "max", "step", "advanced")  # of an input, beside its words
+
 
 @dataclass(frozen=True)
 class Report:
@@ -48,6 +50,15 @@ class Workbench:
         node = self.nodes[node_id].PREPARE_CLASS_CLONE({"hidden_inputs": hidden})
         with CurrentNodeContext(prompt_id, unique_id, 0):
             return node.EXECUTE_NORMALIZED(**inputs).result
+
+    def asked(self, node_id: str) -> dict[str, tuple[str, dict]]:
+        """A node's inputs: whether each is required, its default and its limits."""
+        told = self.nodes[node_id].INPUT_TYPES()
+        return {
+            name: (kind, {key: facts[key] for key in NUMBERS if key in facts})
+            for kind in ("required", "optional")
+            for name, (_, facts) in told.get(kind, {}).items()
+        }
 
     def backend(self, model, backend: str = "flash", on_refusal: str = "next best", at: str = "10"):
         inputs = {"model": model, "backend": backend, "on_refusal": on_refusal}

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-NUMBERS = ("default", "min", "max", "step", "advanced")
 TABLES = {
     "WanAttnBackend": {
         "model": ("required", {}),
@@ -23,13 +22,6 @@ TABLES = {
         "other_packs": ("optional", {"default": "keep their kernels", "advanced": True}),
         "rules": ("optional", {}),
     },
-    "WanAttnRule": {
-        "rules": ("optional", {}),
-        "role": ("required", {"default": "any"}),
-        "blocks": ("required", {"default": ""}),
-        "steps": ("required", {"default": ""}),
-        "backend": ("required", {"default": "auto"}),
-    },
     "WanAttnSchedule": {
         "rules": ("optional", {}),
         "first": ("required", {"default": 20.0, "min": 0.0, "max": 100.0, "step": 1.0}),
@@ -38,33 +30,16 @@ TABLES = {
         "exact": ("required", {"default": "auto"}),
         "role": ("optional", {"default": "self", "advanced": True}),
     },
-    "WanAttnBenchmark": {
-        "model": ("required", {}),
-        "width": ("required", {"default": 832, "min": 16, "max": 8192, "step": 16}),
-        "height": ("required", {"default": 480, "min": 16, "max": 8192, "step": 16}),
-        "frames": ("required", {"default": "81"}),
-        "backends": ("required", {"default": ""}),
-        "repeat": ("required", {"default": 5, "min": 2, "max": 50}),
-        "measure_again": ("required", {"default": 0, "min": 0, "max": 2147483647}),
-    },
 }
 KINDS = {  # whether it runs again where an equal node has run, and whether it ends a graph
     "WanAttnBackend": (True, False),
-    "WanAttnRule": (False, False),
     "WanAttnSchedule": (False, False),
-    "WanAttnBenchmark": (True, True),
 }
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_inputs_and_their_limits(workbench, name):
-    told = workbench.nodes[name].INPUT_TYPES()
-    asked = {
-        name: (kind, {key: facts[key] for key in NUMBERS if key in facts})
-        for kind in ("required", "optional")
-        for name, (_, facts) in told.get(kind, {}).items()
-    }
-    assert asked == TABLES[name]
+    assert workbench.asked(name) == TABLES[name]
 
 
 @pytest.mark.parametrize("name", KINDS)
