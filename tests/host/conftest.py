@@ -74,6 +74,20 @@ def unet(comfy):
 
 
 @pytest.fixture
+def override(comfy):
+    """Makes one of ours for a policy, of which `host` only watches."""
+    from wanattn.attention.choose.policy import Policy
+    from wanattn.attention.record.recorder import Recorder
+    from wanattn.attention.run.dispatch import Dispatcher
+    from wanattn.nodes.host.override import Override
+
+    def override(backend, previous=None):
+        return Override(Recorder(), previous, Dispatcher(Policy(backend)))
+
+    return override
+
+
+@pytest.fixture
 def workbench(comfy, tmp_path):
     """The pack's nodes in this process, writing to a folder of the test."""
     import folder_paths

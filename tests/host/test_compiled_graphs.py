@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from types import SimpleNamespace
 
 import pytest
 import torch
-
-TAKEN, WATCHED, RENEWED = (
-    "compiled: attention stays one operator of the graph and its calls are recorded; "
-    "per-call records, and the look at the outputs of approximate backends, end where the graph is replayed as a CUDA graph",
-    "compiled: per-call records end where the compiled graph begins",
-    "the compiled graph was older than this node: one forward ran without it, then torch compiled again",
-)
 
 
 @pytest.fixture
@@ -27,20 +21,6 @@ def forward(comfy):
     from wanattn.attention.run.forward import Forward
 
     return Forward(proof="all", recorders=[object()], captures=[object()])
-
-
-@pytest.fixture
-def override(comfy):
-    """Ours, for a policy: `host` only watches."""
-    from wanattn.attention.choose.policy import Policy
-    from wanattn.attention.record.recorder import Recorder
-    from wanattn.attention.run.dispatch import Dispatcher
-    from wanattn.nodes.host.override import Override
-
-    def override(backend, previous=None):
-        return Override(Recorder(), previous, Dispatcher(Policy(backend)))
-
-    return override
 
 
 @pytest.fixture
@@ -181,11 +161,6 @@ def wrapper_of(count: int):
     return wrapper
 
 
-class Unclosed:
-    def __call__(self, executor, *args):
-        return executor(*args)
-
-
 @pytest.mark.parametrize(
     ("patches", "inside", "wrappers", "option", "compiled_", "by_block"),
     [
@@ -195,10 +170,10 @@ class Unclosed:
         ([], [in_place()], [], False, True, False),
         ([], [part()], [], False, True, False),
         ([], [], [wrapper_of(1)], True, True, False),
-        ([], [], [wrapper_of(2), Unclosed()], True, True, True),
+        ([], [], [wrapper_of(2), functools.partial(print)], True, True, True),
         ([part(), part()], [], [], False, True, True),
         ([part()], [], [wrapper_of(3)], True, True, True),
-        ([torch.nn.Linear(1, 1), "text"], [], [Unclosed()], False, False, False),
+        ([torch.nn.Linear(1, 1), "text"], [], [functools.partial(print)], False, False, False),
     ],
 )
 def test_what_is_compiled_of_a_model(
@@ -274,9 +249,11 @@ def test_a_graph_that_asks_for_nothing_is_renewed(
         forward.calls += calls
 
     assert bool(resets) == graphs.renewed == renewed
-    told = {0: [], 1: [WATCHED, RENEWED] if renewed else [WATCHED]}[parts]
+    told = {0: [], 1: [compiled.WATCHED, compiled.RENEWED] if renewed else [compiled.WATCHED]}[
+        parts
+    ]
     assert graphs.notes(takes=False) == told
-    assert graphs.notes(takes=True) == ([TAKEN, *told[1:]] if told else [])
+    assert graphs.notes(takes=True) == ([compiled.TAKEN, *told[1:]] if told else [])
 
 
 def test_a_graph_is_renewed_once_a_run_and_never_again_where_that_did_not_help(
@@ -308,7 +285,7 @@ def test_a_graph_that_asks_shows_that_the_model_is_compiled(compiled, override):
         operator.attend(Q, Q, Q, None, None, 0, False)
 
     assert graphs.compiled and forward.calls == 1
-    assert graphs.notes(True) == [TAKEN]
+    assert graphs.notes(True) == [compiled.TAKEN]
 
 
 def test_the_calls_go_to_the_first_of_ours_that_chooses(compiled, override):

@@ -23,20 +23,6 @@ def others(comfy):
     return Others
 
 
-@pytest.fixture
-def override(comfy):
-    """Ours, for a policy: `host` only watches."""
-    from wanattn.attention.choose.policy import Policy
-    from wanattn.attention.record.recorder import Recorder
-    from wanattn.attention.run.dispatch import Dispatcher
-    from wanattn.nodes.host.override import Override
-
-    def override(backend, previous=None):
-        return Override(Recorder(), previous, Dispatcher(Policy(backend)))
-
-    return override
-
-
 def theirs(func, *args, **kwargs):
     """Another pack's override."""
     return func(*args, **kwargs)
