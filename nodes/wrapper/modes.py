@@ -26,12 +26,9 @@ ENDS = "sageattn_3 runs in the first and last step, {} in between"
 
 
 class Way:
-    """Back to the wrapper's function. One object for each function, mode and what is `told` of its calls.
+    """Back to the wrapper's function in a mode. `layout` is that of its tensors."""
 
-    `layout` is that of its tensors.
-    """
-
-    def __init__(self, function: Callable, mode: str, layout: str, told: tuple = ()) -> None:
+    def __init__(self, function: Callable, mode: str, layout: str) -> None:
         self.function = function
         self.mode = mode
         self.layout = layout
@@ -43,7 +40,7 @@ class Way:
         return self.function(*args, **kwargs)
 
 
-way = functools.lru_cache(maxsize=256)(Way)
+way = functools.lru_cache(Way)
 
 
 class Asked(NamedTuple):

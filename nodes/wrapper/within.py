@@ -63,7 +63,7 @@ class Within(Forward):
             place = self.placed(name, q.shape[tokens], k.shape[tokens], mode, foreign, left)
             dtype = computed_in(call, casts, cast) if self.chooses and not place.left else None
             same = self.places.same(layout, dtype, *seen)
-            back = way(function, mode, layout, (place.asked, place.remark))
+            back = way(function, mode, layout)
             found = self.known[key] = Found(place, back, dtype, same)
         return found
 
