@@ -55,10 +55,10 @@ class WrapperCall:
 
     def _apart(self) -> Inputs:
         q, k, v, _, mask, scale, *_ = self._asked
-        if self.back.layout == "NHD":
+        if not self.back.heads_first:
             q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # B H N D
         dtype = self._found.dtype
-        if dtype is not None and not (q.dtype == k.dtype == v.dtype == dtype):
+        if dtype is not None:
             q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
         return Inputs(q, k, v, mask, scale)
 
@@ -68,7 +68,7 @@ class WrapperCall:
 
     def laid_out(self, result: torch.Tensor) -> torch.Tensor:
         """As the wrapper's function would give it; what it ran itself is so already."""
-        if self._left or self.back.layout == "HND":
+        if self._left or self.back.heads_first:
             return result
         return _given_back(result, self._asked)
 
@@ -77,34 +77,31 @@ def _given_back(result: torch.Tensor, asked: Asked) -> torch.Tensor:
     """[batch, tokens, heads, head_dim], in the query's dtype but where older versions leave it in that of sdpa."""
     result = result.transpose(1, 2).contiguous()  # B H N D -> B N H D
     flash = "flash" in asked.mode
-    return result.to(asked.q.dtype) if flash and result.dtype != asked.q.dtype else result
+    return result.to(asked.q.dtype) if flash else result
 
 
-def _call(fixed: str, layout: str, casts: bool, forward: Forward, function, args, kwargs, foreign):
+def _call(
+    forward: Forward, function, args, kwargs, foreign, *, fixed="", heads_first=False, casts=False
+):
     """One call of one of the wrapper's functions, given back as the function would give it."""
-    taker = forward.taker
-    if not isinstance(forward, Within) or taker is None:
+    if not isinstance(forward, Within):
         return function(*args, **kwargs)
     call = asked(fixed, *args, **kwargs)
-    found = forward.found(sys._getframe(CALLER), call, function, layout, casts, foreign)
+    found = forward.found(sys._getframe(CALLER), call, function, heads_first, casts, foreign)
     given = WrapperCall(found, args, kwargs, call)
-    return given.laid_out(taker.run(given, found.place, forward))
+    return given.laid_out(forward.take(given, found.place))
 
 
 def _sdpa(forward: Forward, function: Callable, args: tuple, kwargs: dict, foreign: bool):
     """Torch's function, called by the wrapper's code itself."""
-    taker = forward.taker
-    if not isinstance(forward, Within) or taker is None:
+    if not isinstance(forward, Within):
         return function(*args, **kwargs)
-    assert forward.places
     name = forward.places.running(sys._getframe(CALLER))
 
     def place(q_len: int, kv_len: int) -> Place:
         return forward.placed(name, q_len, kv_len, "sdpa", foreign, "")
 
-    return answer_sdpa(
-        functools.partial(taker.run, forward=forward), place, function, *args, **kwargs
-    )
+    return answer_sdpa(forward.take, place, function, *args, **kwargs)
 
 
 class Watching(StandIn):
@@ -167,10 +164,12 @@ def _handlers(root: str) -> dict[Callable, Handler]:
     plain = attention["attention"]
     casts = "transformer_options" not in inspect.signature(plain).parameters
     found = {
-        plain: functools.partial(_call, "", "NHD", casts),
-        attention.get("sageattn_func"): functools.partial(_call, "sageattn", "HND", False),
-        radial.get("RadialSpargeSageAttn"): functools.partial(_call, SPARSE, "NHD", False),
-        radial.get("RadialSpargeSageAttnDense"): functools.partial(_call, DENSE, "NHD", False),
+        plain: functools.partial(_call, casts=casts),
+        attention.get("sageattn_func"): functools.partial(
+            _call, fixed="sageattn", heads_first=True
+        ),
+        radial.get("RadialSpargeSageAttn"): functools.partial(_call, fixed=SPARSE),
+        radial.get("RadialSpargeSageAttnDense"): functools.partial(_call, fixed=DENSE),
         F.scaled_dot_product_attention: _sdpa,
     }
     return {function: handler for function, handler in found.items() if function is not None}

@@ -26,12 +26,12 @@ ENDS = "sageattn_3 runs in the first and last step, {} in between"
 
 
 class Way:
-    """Back to the wrapper's function in a mode. `layout` is that of its tensors."""
+    """Back to the wrapper's function in a mode. `heads_first` is whether its tensors are in the layout HND."""
 
-    def __init__(self, function: Callable, mode: str, layout: str) -> None:
+    def __init__(self, function: Callable, mode: str, heads_first: bool) -> None:
         self.function = function
         self.mode = mode
-        self.layout = layout
+        self.heads_first = heads_first
         default = name_of(host_attention.optimized_attention)
         label = f"comfy ({default})" if mode == "comfy" else mode
         self.__qualname__ = f"attention_{label}"  # how a function's name tells what it runs
@@ -86,11 +86,11 @@ def asked(
         q, k, v, left = q[None], k[None], v[None], PACKED
     elif causal or is_causal or dropout_p:
         left = CAUSAL
-    elif q_scale is not None or (window_size is not WHOLE and tuple(window_size) != WHOLE):
+    elif q_scale is not None or tuple(window_size) != WHOLE:
         left = LOCAL
     elif k_lens is not None and "flash" in mode and _least(k_lens) < k.shape[1]:
         left = CUT
-    if attn_mask is not None and attn_mask.ndim < 4:
+    if attn_mask is not None:
         attn_mask = attn_mask[(None,) * (4 - attn_mask.ndim)]  # B H N M
     return Asked(q, k, v, mode, attn_mask, softmax_scale, dtype, left)
 

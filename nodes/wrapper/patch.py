@@ -25,7 +25,8 @@ def patch(
     node: str | None = None,
     rules: tuple[Rule, ...] = (),
     timings_of: Callable[[str], Timings] = timings_of,
-    takes_over: bool = False,
+    *,
+    takes_over: bool,
 ):
     """Return a clone of `model` whose attention calls run under `policy` and `rules`."""
     dispatcher = Dispatcher(

@@ -12,6 +12,7 @@ from ...attention.run.site import CROSS
 from ..host.run.roles import BLOCK, role_of
 
 COMPILED = "_orig_mod."
+VACE = "vace text"  # or self, by length
 
 
 class Same:
@@ -47,7 +48,7 @@ class Places:
         `other` is the role of a context that is neither text nor image.
         """
         block, role = self._block(name), self._role(name)
-        if role in ("", CROSS, "vace text"):
+        if role in ("", CROSS, VACE):
             role = self._by_length(forward, q_len, kv_len, role, other)
         return role, block
 
@@ -73,14 +74,16 @@ class Places:
         if name not in self._roles:
             plain = name.replace(COMPILED, "").removesuffix("._orig_mod")
             whole = not plain or plain.rpartition(".")[2].isdigit()
-            vace = "vace text" if plain.startswith("vace_blocks.") else ""
+            vace = VACE if plain.startswith("vace_blocks.") else ""
             module = self._transformer.get_submodule(name)
             self._roles[name] = vace if whole else role_of(plain, module)
         return self._roles[name]
 
     def _by_length(self, forward: Forward, q_len: int, kv_len: int, role: str, other: str) -> str:
         if role != CROSS and q_len == kv_len and kv_len != forward.text_len:
-            return f"{role.removesuffix('text')}self" if role else "self"
-        if kv_len == forward.text_len or role == "vace text":
-            return role if role == "vace text" else "text"
+            return f"{role.removesuffix('text')}self"
+        if role not in ("", CROSS):
+            return role
+        if kv_len == forward.text_len:
+            return "text"
         return "image" if kv_len == forward.image_len else other

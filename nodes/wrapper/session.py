@@ -19,7 +19,6 @@ from .tap import WrapperTap
 from .within import Within
 
 LEVELS = "timesteps"  # what every sampler of the wrapper names those that it goes along
-MOST_FRAMES = 50
 
 
 class Session:
@@ -27,16 +26,11 @@ class Session:
 
     def __init__(self, taps: Sequence[WrapperTap]) -> None:
         self._taps = taps
-        self._steps = 0
-        self._last: int | None = None
         self._places: Places | None = None
-        self._over = False
 
     def call(self, real: torch.nn.Module, args: tuple, kwargs: dict) -> object:
         """A forward of the wrapper's transformer."""
-        if self._places is None or self._over:
-            self._begin(real)
-        forward = self._forward(real, args, kwargs)
+        forward = self._forward(self._places or self._begin(real), real, args, kwargs)
         try:
             with self._reaching(real, forward):
                 return real(*args, **kwargs)
@@ -49,36 +43,42 @@ class Session:
 
     def end(self, state: str = "") -> None:
         """Where no error tells it, a run that did not come to its last step was interrupted between two of them."""
-        if self._places is None or self._over:
+        if self._places is None:
             return
-        self._over = True
+        self._places = None
         early = self._last is not None and self._last + 1 < self._steps
         for tap in reversed(self._taps):
             tap.ended(self, state or ("interrupted" if early else "finished"))
 
-    def _begin(self, real: torch.nn.Module) -> None:
-        self._over = False
-        self._places = Places(real)
-        self._steps, self._last = _steps(sys._getframe(1)), None
+    def _begin(self, real: torch.nn.Module) -> Places:
+        self._places = places = Places(real)
+        self._steps = _steps(sys._getframe())
+        self._last: int | None = None
         compiled = any("_orig_mod" in name for name, _ in real.named_modules())
         for tap in self._taps:
             tap.began(self, self._steps, _device(real), compiled)
+        return places
 
-    def _forward(self, real: torch.nn.Module, args: tuple, kwargs: dict) -> Within:
-        forward = Within(step=kwargs.get("current_step"), cond=_cond(args, kwargs))
-        self._last = forward.step
-        assert self._places
+    def _forward(self, places: Places, real: torch.nn.Module, args: tuple, kwargs: dict) -> Within:
         image = kwargs.get("clip_fea")
-        forward.text_len = getattr(real, "text_len", None)
-        forward.image_len = image.shape[-2] if torch.is_tensor(image) else None
-        forward.places, forward.other = self._places, _other(kwargs)
-        forward.forced = _forced(real, kwargs)
-        forward.known = self._places.known(forward.image_len, forward.other, forward.forced)
-        takers = [tap for tap in self._taps if tap.wish]
+        image_len = image.shape[-2] if torch.is_tensor(image) else None
+        other, forced = _other(kwargs), _forced(real, kwargs)
+        decides = next((tap for tap in reversed(self._taps) if tap.wish), self._taps[-1])
+        forward = Within(
+            step=kwargs.get("current_step"),
+            cond=_cond(args, kwargs),
+            text_len=getattr(real, "text_len", None),
+            image_len=image_len,
+            taker=decides.taker,
+            places=places,
+            other=other,
+            chooses=bool(decides.wish),
+            forced=forced,
+            known=places.known(image_len, other, forced),
+        )
+        self._last = forward.step
         for tap in self._taps:
-            tap.joined(forward, bool(takers) and tap is not takers[-1])
-        forward.chooses = bool(takers)
-        forward.taker = takers[-1].taker if takers else self._taps[-1].taker
+            tap.joined(forward, overruled=tap is not decides)
         return forward
 
     @contextmanager
@@ -110,9 +110,7 @@ def opened(taps: Sequence[WrapperTap]):
 
 def _steps(frame: FrameType | None) -> int:
     """Of the sampler further up, 0 where it does not show."""
-    for _ in range(MOST_FRAMES):
-        if frame is None:
-            return 0
+    while frame is not None:
         code = frame.f_code
         if LEVELS in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):
             found = local(frame, LEVELS)

@@ -38,7 +38,7 @@ class WrapperTap(Tap):
     @property
     def taker(self) -> Dispatcher:
         """Whoever leaves every call alone where this node chooses nothing."""
-        return self.dispatcher if self.dispatcher and self.wish else self._watch.dispatcher
+        return self.dispatcher or self._watch.dispatcher
 
     def began(self, session: Running, steps: int, device: torch.device, compiled: bool) -> None:
         if self._session is not None:  # a sampler that still holds the model has ended all the same

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 from typing import NamedTuple
 
@@ -14,11 +14,11 @@ import torch
 from ...attention.call import Inputs
 from ...attention.run import operator
 from ...attention.run.forward import Forward, Place
-from ...attention.run.given import Split, facts
+from ...attention.run.given import Given, Split, facts
 from .modes import DENSE, ENDS, SAGE_3, SPARSE, Asked, Way, autocast_to, computed_in, kept, way
 from .places import Places
 
-PLAIN = way(operator.plain, "sdpa", "HND")  # of compiled code that is left alone
+PLAIN = way(operator.plain, "sdpa", True)  # of compiled code that is left alone
 
 
 class Found(NamedTuple):
@@ -33,7 +33,7 @@ class Found(NamedTuple):
     facts: tuple
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Within(Forward):
     """`other` is the role of a context that is neither text nor image, `chooses` whether some backend was asked for.
 
@@ -41,29 +41,34 @@ class Within(Forward):
     `known` is what was found in forwards of this run that are like this one.
     """
 
-    places: Places | None = None
-    other: str = "other"
-    chooses: bool = False
-    forced: frozenset[int] = frozenset()
-    known: dict[tuple, Found] = field(default_factory=dict)
+    places: Places
+    other: str
+    chooses: bool
+    forced: frozenset[int]
+    known: dict[tuple, Found]
 
     def found(
-        self, caller: FrameType, call: Asked, function: Callable, layout: str, casts: bool, foreign
+        self,
+        caller: FrameType,
+        call: Asked,
+        function: Callable,
+        heads_first: bool,
+        casts: bool,
+        foreign: bool,
     ) -> Found:
         """Of a call of one of the wrapper's functions, made in the frame `caller`."""
-        assert self.places
         name = self.places.running(caller)
         q, k, v, mode, mask, _, named, left = call
-        cast = autocast_to(q.device.type) if self.chooses and not casts else None
+        cast = autocast_to(q.device.type) if self.chooses else None
         seen = facts(q, k, v, mask)
         key = (name, function, mode, left, named, foreign, cast, seen)
         found = self.known.get(key)
         if found is None:
-            tokens = 1 if layout == "NHD" else 2
+            tokens = 2 if heads_first else 1
             place = self.placed(name, q.shape[tokens], k.shape[tokens], mode, foreign, left)
             dtype = computed_in(call, casts, cast) if self.chooses and not place.left else None
-            same = self.places.same(layout, dtype, *seen)
-            back = way(function, mode, layout)
+            same = self.places.same(heads_first, dtype, *seen)
+            back = way(function, mode, heads_first)
             found = self.known[key] = Found(place, back, dtype, same)
         return found
 
@@ -71,7 +76,6 @@ class Within(Forward):
         self, name: str, q_len: int, kv_len: int, mode: str, foreign: bool, left: str
     ) -> Place:
         """Of a call in `mode` that the module of that name makes, which `left` says must stay there."""
-        assert self.places
         key = (name, q_len, kv_len, mode, foreign, left, self.image_len, self.other, self.forced)
         place = self.places.placed.get(key)
         if place is None:
@@ -82,7 +86,7 @@ class Within(Forward):
     def _place(
         self, name: str, q_len: int, kv_len: int, mode: str, foreign: bool, left: str
     ) -> Place:
-        assert self.places and self.taker
+        assert self.taker
         role, block = self.places.of(self, name, q_len, kv_len, self.other)
         own = role != "self" or block not in self.forced
         ends = own and mode == "sageattn" and self.places.mode(name) == SAGE_3
@@ -93,11 +97,14 @@ class Within(Forward):
         asked = SAGE_3 if ends else mode
         return Place(role, block, left=left, fickle=foreign, asked=asked, remark=remark)
 
+    def take(self, given: Given, place: Place) -> torch.Tensor:
+        assert self.taker
+        return self.taker.run(given, place, self)
+
     def serve(self, q, k, v, mask, scale, block, protected):
         """What compiled code asks for: [batch, heads, tokens, head_dim], and no mode, since it holds none."""
-        assert self.places and self.taker
-        name = self.places.running(sys._getframe(1))
+        name = self.places.running(sys._getframe())
         role, block = self.places.of(self, name, q.shape[2], k.shape[2], self.other)
         place = Place(role, block, protected, asked="sdpa")
         leave = functools.partial(PLAIN, q, k, v, mask, scale, block, protected)
-        return self.taker.run(Split(Inputs(q, k, v, mask, scale), leave), place, self)
+        return self.take(Split(Inputs(q, k, v, mask, scale), leave), place)

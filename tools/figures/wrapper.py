@@ -68,7 +68,7 @@ def of_the_wrapper() -> dict[Way, Run]:
             model = wrapper.load(pack, wrapper.save_tiny(pack, Path(folder)))
             wrapper.sample(pack, model, steps=1, cfg=1.0)  # reads the weights
         only_attention(model.model.get_submodule("diffusion_model"), what == ALONE)
-        ways = model, patch(model, Policy("flash")), watch(model, proof="off")
+        ways = model, patch(model, Policy("flash"), takes_over=False), watch(model, proof="off")
         runs = (sampled(one) for one in ways)
         found |= {(WRAPPER, what, way): run for way, run in zip(WAYS, runs, strict=True)}
     return found
@@ -114,7 +114,7 @@ def of_the_host() -> dict[Way, Run]:
     found = {}
     for what in (ALONE, BESIDE):
         model = host_model(what == ALONE)
-        ways = model.clone(), patch(model, Policy("flash")), watch(model, proof="off")
+        ways = model.clone(), patch(model, Policy("flash"), takes_over=False), watch(model, proof="off")
         for way, one in zip(WAYS, ways, strict=True):
             found[MODEL, what, way] = functools.partial(denoised, one)
         found[MODEL, what, LEAST] = functools.partial(denoised_with_least, ways[0])
