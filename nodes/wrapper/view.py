@@ -54,7 +54,6 @@ def _holder(kind: type) -> type:
 
 @functools.cache
 def _called(kind: type) -> type:
-    @torch.compiler.disable(recursive=False)
     def call(self, *args, **kwargs):
         return getattr(self, CALL)(getattr(self, REAL), args, kwargs)
 
