@@ -75,19 +75,6 @@ def kept(model):
     }
 
 
-@pytest.mark.parametrize(
-    ("window", "left"),
-    [((-1, -1), ""), ([-1, -1], ""), ((4, 4), "local window"), ((-1, 0), "local window")],
-)
-def test_a_window_that_hides_keys_stays_with_the_wrapper(comfy, window, left):
-    from wanattn.nodes.wrapper.modes import asked
-
-    q, k, v = torch.zeros(3, 1, 8, 2, 16)
-
-    assert left in asked("sdpa", q, k, v, window_size=window).left
-    assert bool(asked("sdpa", q, k, v, window_size=window).left) == bool(left)
-
-
 def facts(lines, *more):
     return Counter(tuple(line[name] for name in (*FACTS, *more)) for line in lines)
 
@@ -220,40 +207,6 @@ def test_stop_ends_the_run_with_the_reason(pack, load, nodes, backed):
         sample(pack, taken, steps=1, cfg=1.0)
     assert taken.get_attachment("wanattn")[-1].recorder.run.state == "failed"
     assert "cudnn" in str(nodes.report(taken).payload["failure"])
-
-
-@pytest.mark.parametrize(("clip", "tokens"), [(torch.zeros(1, 257, 1280), 257), (None, None)])
-def test_the_tokens_of_an_image_are_known_while_its_model_runs(load, watched, clip, tokens):
-    from wanattn.attention.run.follow import current
-    from wanattn.nodes.wrapper.session import Session
-
-    model = load("sdpa")
-    real = type(model.model.get_submodule("diffusion_model"))
-    known = []
-
-    class Asking(torch.nn.Module):
-        __module__ = real.__module__  # where the wrapper's functions are
-
-        def forward(self, x, clip_fea):
-            known.append(current().image_len)
-
-    session = Session(watched(model).get_attachment("wanattn"))
-    session.call(Asking(), (), {"x": [torch.zeros(16, 3, 8, 8)], "clip_fea": clip})
-    session.end()
-
-    assert known == [tokens]
-
-
-@pytest.mark.parametrize(("mode", "told"), [("sdpa", 0), ("sparge_tuned", 1)])
-def test_a_mode_that_nobody_sees_through_is_named(load, nodes, watched, monkeypatch, mode, told):
-    from wanattn.nodes.wrapper.tap import UNSEEN
-
-    model = load("sdpa")
-    monkeypatch.setattr(model.model.get_submodule("diffusion_model"), "attention_mode", mode)
-
-    text = nodes.report(watched(model)).text
-
-    assert text.count(UNSEEN.format(mode)) == told
 
 
 def test_context_windows_are_all_counted(pack, load, nodes, watched):
