@@ -33,7 +33,7 @@ class Found(NamedTuple):
     facts: tuple
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Within(Forward):
     """`other` is the role of a context that is neither text nor image, `chooses` whether some backend was asked for.
 

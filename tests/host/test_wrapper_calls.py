@@ -128,6 +128,23 @@ def test_what_nobody_watches_and_another_hosts_forward_go_straight_through(model
         assert not taker.calls
 
 
+def test_our_own_code_keeps_the_functions_that_it_holds(account, monkeypatch):
+    from wanattn.nodes.wrapper import calls
+
+    theirs = imitation.part("modules.model")
+    monkeypatch.setattr(calls, "held", theirs.attention, raising=False)
+    with account.taking.led():
+        assert calls.held is not theirs.attention
+        assert calls.held is theirs.attention.function
+    assert calls.held is theirs.attention
+
+
+def test_the_names_of_a_wrapper_are_sought_once(model):
+    from wanattn.nodes.wrapper.calls import account_of
+
+    assert account_of(imitation.MODEL) is account_of(imitation.MODEL)
+
+
 def test_a_taken_result_lies_in_memory_as_the_wrappers_own(model, serve):
     assert serve(Taker(), model.blocks[0].self_attn, tokens()).is_contiguous()
 
@@ -238,6 +255,8 @@ def test_compiled_code_keeps_the_wrappers_function_where_no_kernel_may_run(model
         (sparse, (x,), {}, account.taking),
         (block.self_attn, (x,), {"causal": True}, account.taking),
         (block.cross_attn.packaged, (x, text), {}, account.taking),
+        (block.sparse, (x,), {}, account.taking),
+        (block.dense, (x,), {}, account.taking),
         (block.self_attn, (x,), {}, account.watching),
     ]
     for call, args, named, names in given:

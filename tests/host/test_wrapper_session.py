@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import weakref
 
@@ -20,8 +19,10 @@ class Tap:
         self.told, self.name, self.wish = told, name, wish
         self.takes_over = False
         self.taker = self
+        self.asked = 0
 
     def run(self, given, place, forward):
+        self.asked += 1
         forward.inside = True
         result = given.leave()
         forward.inside = False
@@ -205,7 +206,7 @@ def test_an_interrupt_is_no_failure(session, model, told):
 def test_the_last_tap_that_wishes_decides_and_ends_are_told_from_behind(model, told):
     from wanattn.nodes.wrapper.session import Session
 
-    wishes = {"first": "math", "second": "flash", "third": ""}
+    wishes = {"first": "math", "second": "flash", "third": "", "fourth": ""}
     taps = [Tap(told, name, wish) for name, wish in wishes.items()]
     model.blocks[0] = asking = Asking()
     session = Session(taps)
@@ -214,14 +215,32 @@ def test_the_last_tap_that_wishes_decides_and_ends_are_told_from_behind(model, t
     watching = Session(taps[2:])
     ask(watching, model)
 
-    assert [each.taker.name for each in asking.known] == ["second", "third"]
+    assert [each.taker.name for each in asking.known] == ["second", "fourth"]
     assert [each.chooses for each in asking.known] == [True, False]
-    assert [each[0] for each in told if each[1] == "ended"] == ["third", "second", "first"]
-    assert told[3:6] == [
+    assert [each[0] for each in told if each[1] == "ended"] == [
+        "fourth",
+        "third",
+        "second",
+        "first",
+    ]
+    assert told[4:8] == [
         ("first", "joined", 0, True),
         ("second", "joined", 0, False),
         ("third", "joined", 0, True),
+        ("fourth", "joined", 0, True),
     ]
+
+
+@pytest.mark.parametrize(("wish", "asked"), [("", 0), ("math", 4)])
+def test_compiled_code_asks_only_whoever_chooses(model, told, monkeypatch, wish, asked):
+    from wanattn.nodes.wrapper.session import Session
+
+    tap = Tap(told, wish=wish)
+    with monkeypatch.context() as traced:
+        traced.setattr(torch.compiler, "is_compiling", lambda: True)
+        ask(Session([tap]), model)
+
+    assert tap.asked == asked
 
 
 @pytest.mark.parametrize(("clip", "image"), [(torch.zeros(1, 257, 1280), 257), (None, None)])
@@ -264,5 +283,4 @@ def test_the_end_of_a_sampler_ends_the_run_and_the_end_of_the_process_does_not(
     call(model, ([tokens()[0]], tokens(TEXT)), {"current_step": 0})
     assert [each.atexit for each in made] == [False]
     del view
-    gc.collect()
     assert told[-1] == ("tap", "ended", "finished")

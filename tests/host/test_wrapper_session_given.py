@@ -53,6 +53,7 @@ def test_another_context_is_named_by_what_is_given(comfy, named, other):
         (1, {}, (0, 1)),
         (2, {}, (0, 1)),
         (3, {}, ()),
+        (4, {}, ()),
         (None, {}, ()),
         (2, {"blocks": [1]}, (1,)),
         (3, {"blocks": [1]}, ()),

@@ -165,5 +165,6 @@ def test_compiled_code_is_placed_by_the_module_that_runs_it(within, model):
     assert torch.equal(served, meant)
     assert (place, told) == (Place("text", 1, protected=True, asked="sdpa"), forward)
     assert tuple(given.inputs()) == (q, k, k, None, 0.5) and name_of(given.back) == "sdpa"
+    assert given.back.heads_first
     forward.serve(q, q, q, None, None, None, False)
     assert taker.calls[1][1] == Place("self", None, asked="sdpa")

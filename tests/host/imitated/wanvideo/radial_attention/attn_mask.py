@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..modules.attention import attention
+from ..modules.attention import exact
 
 
 def RadialSpargeSageAttn(q, k, v, mask_map, decay_factor):
-    return attention(q, k, v, attention_mode="sparse")
+    return exact(*(x.transpose(1, 2) for x in (q, k, v))).transpose(1, 2)
 
 
 def RadialSpargeSageAttnDense(q, k, v, mask_map):
-    return attention(q, k, v, attention_mode="dense")
+    return exact(*(x.transpose(1, 2) for x in (q, k, v))).transpose(1, 2)
