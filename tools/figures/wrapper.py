@@ -114,7 +114,7 @@ def of_the_host() -> dict[Way, Run]:
     found = {}
     for what in (ALONE, BESIDE):
         model = host_model(what == ALONE)
-        ways = model.clone(), patch(model, Policy("flash"), takes_over=False), watch(model, proof="off")
+        ways = model.clone(), patch(model, Policy("flash")), watch(model, proof="off")
         for way, one in zip(WAYS, ways, strict=True):
             found[MODEL, what, way] = functools.partial(denoised, one)
         found[MODEL, what, LEAST] = functools.partial(denoised_with_least, ways[0])
