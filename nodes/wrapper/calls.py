@@ -59,7 +59,7 @@ class WrapperCall:
             q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # B H N D
         dtype = self._found.dtype
         if dtype is not None:
-            q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+            q, k, v = (x if x.dtype is dtype else x.to(dtype) for x in (q, k, v))
         return Inputs(q, k, v, mask, scale)
 
     def leave(self) -> torch.Tensor:
@@ -77,7 +77,7 @@ def _given_back(result: torch.Tensor, asked: Asked) -> torch.Tensor:
     """[batch, tokens, heads, head_dim], in the query's dtype but where older versions leave it in that of sdpa."""
     result = result.transpose(1, 2).contiguous()  # B H N D -> B N H D
     flash = "flash" in asked.mode
-    return result.to(asked.q.dtype) if flash else result
+    return result.to(asked.q.dtype) if flash and result.dtype != asked.q.dtype else result
 
 
 def _call(
