@@ -144,7 +144,7 @@ class Capture:
         why = {"reason": record.reason if record else "", "error": seen.error}
         return {**facts, **ran, **why, **environment()}
 
-    def notes(self, compiled: bool = False) -> list[str]:
+    def notes(self, compiled: bool) -> list[str]:
         """What is kept, what is not, and what it costs. `compiled` is whether calls may hide in a graph."""
         notes = [*self._plan(), *self._losses(), *self._cost()]
         if self._over and (missing := self._missing()):

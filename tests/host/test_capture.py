@@ -201,7 +201,8 @@ def test_what_does_not_fit_the_limit_is_left_out_and_named(load, workbench, capt
 
 
 @pytest.mark.parametrize(
-    ("number", "more"), [(5, ""), (6, ""), (7, " and 1 more"), (9, " and 3 more")]
+    ("number", "more"),
+    [(5, ""), (6, ""), (7, " and 1 more"), (9, " and 3 more"), (13, " and 7 more")],
 )
 def test_of_many_calls_that_are_left_out_some_are_named(comfy, number, more):
     from wanattn.nodes.host.capture import _few
