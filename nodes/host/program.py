@@ -20,10 +20,10 @@ def find_host(given: Path | None = None) -> Path | None:
                 f"no ComfyUI in '{given}'; expected a folder with main.py and comfyui_version.py"
             )
         return given
-    here = Path(__file__).resolve().parents[2]
+    above = Path(__file__).resolve().parents
     beside = Path(sys.executable).parent.parent / "ComfyUI"  # of the portable build's Python
     usual = (beside, Path("ComfyUI"), Path.home() / "ComfyUI", Path.home() / "comfy" / "ComfyUI")
-    return next(filter(_is_host, (*here.parents, Path.cwd(), *Path.cwd().parents, *usual)), None)
+    return next(filter(_is_host, (*above, Path.cwd(), *Path.cwd().parents, *usual)), None)
 
 
 def _is_host(folder: Path) -> bool:

@@ -40,7 +40,7 @@ def relative_error(result, q, k, v, mask, scale):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_result_is_right_with_every_mask_and_scale(backends, name, dtype):
     q, k, v = qkv(dtype)
     for kind, scale in itertools.product([None, "bool", "float"], [None, 0.05, 0.3]):
@@ -61,6 +61,20 @@ def test_a_result_that_forgets_the_mask_is_no_rounding(backends, name, dtype):
     error = relative_error(backends[name].run(q, k, v), q, k, v, make_mask("bool", dtype), None)
 
     assert error > 5 * backends[name].tolerance[dtype]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_query_that_may_see_no_key_gives_no_nan_whatever_the_scores(backends, name, dtype):
+    """Scores of -200 beside a mask of the lowest number would be infinite in half precision."""
+    q, k, v = qkv(dtype)
+    mask = torch.ones(2, 1, 70, 50, dtype=torch.bool)
+    mask[:, :, 0] = False
+
+    result = backends[name].run(torch.full_like(q, 5), torch.full_like(k, -5), v, mask)
+
+    mean = v.double().mean(2, keepdim=True).expand_as(q)
+    torch.testing.assert_close(result.double(), mean, rtol=0, atol=2e-2)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -103,12 +117,35 @@ def test_node_offers_them_and_auto_never_takes_them(workbench):
     assert not set(NAMES) & set(itertools.chain(*asked))
 
 
-def test_calls_that_their_layout_cannot_hold_are_refused(backends):
+@pytest.mark.parametrize(("kv_heads", "value_dim"), [(2, 64), (8, 256)])
+def test_calls_that_their_layout_cannot_hold_are_refused(backends, kv_heads, value_dim):
     from wanattn.attention.call import Call
 
-    call = Call("self", 1, 4, 64, 64, 128, torch.float32, kv_heads=2, value_dim=64)
+    sizes = {"kv_heads": kv_heads, "value_dim": value_dim}
+    call = Call("self", 1, 4, 64, 64, 128, torch.float32, **sizes)
     for name in NAMES:
         assert backends[name].refusals(call, None) == [
-            "2 key heads, needs 4 as the query has",
-            "value head_dim 64, needs 128 as the query has",
+            f"{kv_heads} key heads, needs 4 as the query has",
+            f"value head_dim {value_dim}, needs 128 as the query has",
         ]
+
+
+def test_sizes_are_compared_by_value(backends):
+    from wanattn.attention.call import Call
+
+    heads, head_dim, kv_heads, value_dim = map(int, ("300", "512", "300", "512"))
+    sizes = {"kv_heads": kv_heads, "value_dim": value_dim}
+    call = Call("self", 1, heads, 64, 64, head_dim, torch.float32, **sizes)
+
+    assert [backends[name].refusals(call, None) for name in NAMES] == [[], []]
+
+
+def test_a_function_that_this_host_has_not_is_refused(backends, monkeypatch):
+    from comfy.ldm.modules import attention
+    from wanattn.attention.call import Call
+
+    monkeypatch.delitem(attention.REGISTERED_ATTENTION_FUNCTIONS, "split")
+    call = Call("self", 1, 4, 64, 64, 128, torch.float32)
+
+    reason = "this ComfyUI has no attention function split"
+    assert [backends[name].refusals(call, None) for name in NAMES] == [[], [reason]]
