@@ -184,7 +184,6 @@ class Tap:
 
     def notes(self) -> list[str]:
         """What other packs' overrides mean for this node, and what it captures."""
-        chooses = bool(self.wish or (self.dispatcher and self.dispatcher.chooses))
         found = [note for dispatcher in self._dispatchers for note in dispatcher.notes]
         notes = [*self._earlier, *self._strangers, *found, *self._run_notes()]
         if self.override and self.override.replaced:
@@ -192,9 +191,9 @@ class Tap:
         if self._ahead:
             notes.append(self._ahead)
         elif through := self._through():
-            which = "calls left to the host" if chooses else "calls"
+            which = "calls left to the host" if self.wish else "calls"
             notes.append(f"{which} go through the override {name_of(through)}")
-        notes += self._graphs.notes(chooses)
+        notes += self._graphs.notes(bool(self.wish))
         notes += self._capture.notes(self._graphs.compiled) if self._capture else []
         return list(dict.fromkeys(notes))  # each said once, however many devices found it out
 
