@@ -48,6 +48,7 @@ class Session:
         self.job: str | None = None
         self.taken: list[dict[int, object]] = []
         self._begun = [0] * len(handles)
+        self._calls = 0
 
     def ready(self) -> list[dict]:
         """Raises where an actor has not got the pack, in its words."""
@@ -56,8 +57,9 @@ class Session:
     def begin(self, rank: int) -> None:
         """Before a rank samples. The first to do so has all of them begin, so that none waits for one that cannot."""
         self._begun[rank] += 1
-        if max(self._begun) > self._begun[rank] or self._begun.count(self._begun[rank]) > 1:
+        if self._begun[rank] <= self._calls:
             return
+        self._calls += 1
         self._new_job()
         settings = self.settings.plain(uuid.uuid4().hex)
         try:
@@ -155,7 +157,8 @@ def _got(ref) -> dict | str:
     try:
         return _ray().get(ref) or "its model was replaced while it sampled"
     except Exception as error:  # whatever an actor died of
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+        line = str(error).strip().rpartition("\n")[2]
+        return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 def _ray():

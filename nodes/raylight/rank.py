@@ -91,11 +91,11 @@ def take(model: ModelPatcher) -> dict | None:
 def withdraw(model: ModelPatcher) -> None:
     """Take off what `begin` has put on."""
     own = _own(model)
-    if own is None:
+    if own is None or own.override is None:
         return
     options = model.model_options.get("transformer_options", {})
-    covered = own.override is not None and options.get(SLOT) is not own.override
-    if own.override is not None and not covered:
+    covered = options.get(SLOT) is not own.override
+    if not covered:
         del options[SLOT]
         options.update({SLOT: own.override.previous} if own.override.previous else {})
     for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.APPLY_MODEL, WrappersMP.DIFFUSION_MODEL):
@@ -134,15 +134,17 @@ def mode() -> str:
 
 
 def degree(name: str) -> int:
-    return _parallel(f"get_{name}_world_size", 1)
+    count = _parallel(f"get_{name}_world_size")
+    return 1 if count is None else count
 
 
-def _parallel(question: str, otherwise: int) -> int:
+def _parallel(question: str) -> int | None:
+    """What xfuser answers, None where it is not there."""
     ask = getattr(sys.modules.get(PARALLEL), question, None)
     try:
-        return ask() if ask else otherwise
+        return ask() if ask else None
     except AssertionError:  # no such group in this run
-        return otherwise
+        return None
 
 
 def _own(model: ModelPatcher) -> Tap | None:
@@ -164,8 +166,9 @@ def _within(sequence: Sequence, executor, *args, **kwargs):
 
 def _named(executor, *args, **kwargs):
     """With CFG divided, a rank's forward has one conditioning of those in the batch."""
-    forward, ranks = current(), degree("classifier_free_guidance")
-    conds = forward.cond.split("+") if forward else []
-    if forward and ranks > 1 and len(conds) == ranks:
-        forward.cond = conds[_parallel("get_classifier_free_guidance_rank", 0)]
+    forward = current()
+    if forward is not None:
+        conds = forward.cond.split("+")
+        if len(conds) == degree("classifier_free_guidance"):
+            forward.cond = conds[_parallel("get_classifier_free_guidance_rank") or 0]
     return executor(*args, **kwargs)

@@ -30,7 +30,7 @@ class Sequence:
 
     def __init__(self, sums: Sums | None = None) -> None:
         self._sums = sums
-        self._modules = 0
+        self._modules: int | None = None
         self._layers: list = []
         self._backs: dict[int, Callable] = {}  # one each, for calls of one kind to be known again
 
