@@ -1,5 +1,9 @@
 """Timings that ranks share: two of them in one process, with the store of a process group between them."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -9,6 +13,17 @@ from wanattn.nodes.raylight import shared
 from wanattn.nodes.raylight.shared import Board, SharedTimings
 
 FOUND = {"flash": Timing(255.0, 255.0)}
+
+
+@dataclass
+class Waiting:
+    """A store of which one waits otherwise."""
+
+    store: object
+    wait: Callable
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
 
 
 @pytest.fixture
@@ -50,6 +65,30 @@ def test_a_rank_asks_once_for_a_call(ranks, make_call, monkeypatch):
     assert other.claim(make_call()) == {}  # it measures by now, or has found nothing
 
 
+def test_what_a_rank_knows_already_it_asks_nobody_for(store, make_call):
+    knowing, other = (SharedTimings(None, "card", Board(store, "run")) for _ in range(2))
+    knowing.write(make_call(), FOUND)
+
+    assert knowing.claim(make_call()) == FOUND
+    assert store.num_keys() == 1  # what it told
+    assert other.claim(make_call()) == {}  # so that this one is the first to ask
+
+
+def test_a_rank_waits_for_half_of_what_raylight_gives_an_exchange(ranks, make_call, monkeypatch):
+    waited = []
+
+    def wait(keys, timeout):
+        waited.append(timeout)
+        raise dist.DistStoreError("wait timeout")
+
+    first, other = ranks
+    monkeypatch.setattr(other._shared, "_store", Waiting(other._shared._store, wait))
+    first.claim(make_call())
+
+    assert other.claim(make_call()) == {}
+    assert [2 * timeout for timeout in waited] == [timedelta(minutes=1)]
+
+
 def test_runs_and_kinds_of_card_are_kept_apart(make_call, store):
     makers = [("card", "run"), ("card", "next run"), ("other card", "run")]
     ranks = [SharedTimings(None, machine, Board(store, run)) for machine, run in makers]
@@ -60,3 +99,15 @@ def test_runs_and_kinds_of_card_are_kept_apart(make_call, store):
 
 def test_no_group_has_no_board():
     assert shared.board("run") is None
+
+
+def test_a_group_has_a_board_in_its_store(store):
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        board = shared.board("run")
+        assert board is not None
+        assert (board.first("key"), board.first("key")) == (True, False)
+        board.tell("key", "known")
+        assert board.told("key") == "known"
+    finally:
+        dist.destroy_process_group()
