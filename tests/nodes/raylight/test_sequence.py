@@ -149,7 +149,9 @@ def test_a_call_that_is_left_alone_runs_as_raylight_asked(layer, qkv):
 
     assert torch.equal(out, attended(*qkv, 0.3))
     assert layer.ring_attn_fn.given == [((), named)]
-    assert [(one.place.block, one.record.active) for one in seen] == [(None, "raylight.TORCH_FLASH")]
+    assert [(one.place.block, one.record.active) for one in seen] == [
+        (None, "raylight.TORCH_FLASH")
+    ]
 
 
 @pytest.mark.parametrize(
