@@ -141,7 +141,7 @@ def test_all_ranks_begin_before_the_first_samples_and_each_is_asked_once(wired, 
     assert sample(wired["workers"]) == [10, 11, 12]
 
     assert [asked(rank) for rank in ranks] == [["ready", "begin", "sample", "take"]] * 3
-    assert session.reports() == [dict.fromkeys(range(3), {"payload": 1})]
+    assert session.reports() == [{rank: {"payload": 1} for rank in range(3)}]
 
 
 def test_sampler_calls_have_runs_of_their_own(wired, ranks):
