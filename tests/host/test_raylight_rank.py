@@ -88,6 +88,7 @@ def test_a_rank_is_ready_where_the_packs_are_the_same(rank, divided, model):
 @pytest.mark.parametrize("count", [None, 0, 1])
 def test_ranks_that_share_nothing_are_on_their_own(rank, divided, count):
     assert rank.mode() == WHOLE  # without xfuser
+    assert [rank.degree(name) for name in GROUPS] == [1] * len(GROUPS)
     divided(**dict.fromkeys(GROUPS, count))
     assert rank.mode() == WHOLE
 
