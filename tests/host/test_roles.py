@@ -136,7 +136,7 @@ class Asking(torch.nn.Module):
     [
         ("blocks_0_self_attn", "self"),
         ("blocks_0_cross_attn", "cross"),
-        ("head", ""),
+        ("tail", ""),
         ("audio_proj", "audio"),
         ("face_adapter", "face"),
     ],

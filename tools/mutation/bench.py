@@ -12,7 +12,11 @@ CPU = {  # the tests of the CPU tier, by the folder of the fault
     "attention": ("tests/attention",),
     "nodes": ("tests/nodes", "tests/commands", "tests/test_locales.py", "tests/test_workflows.py"),
 }
-STARTS = ("Server(", "subprocess")  # in a file of tests that start processes themselves
+STARTS = (
+    "server import Server",
+    "WindowsServer(",
+    "subprocess",
+)  # in a file of tests that start processes
 
 
 class Bench:
