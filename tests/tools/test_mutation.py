@@ -140,6 +140,22 @@ def test_one_of_each_function_comes_before_the_others_that_are_like_it():
     ]
 
 
+def test_a_quick_test_does_not_wait_for_those_of_other_functions():
+    told = [
+        note("f.py::test_a[1]", 0.01, 9),
+        note("f.py::test_a[2]", 0.05, 9),
+        note("f.py::test_a[3]", 0.5, 9),
+        note("g.py::test_b", 1.0, 9),
+    ]
+
+    assert [test[-4:] for test in Near.of(told).tests(FILE, CODE, 9)] == [
+        "a[1]",
+        "a[2]",
+        "st_b",
+        "a[3]",
+    ]
+
+
 @pytest.mark.parametrize(("seconds", "tests"), [(1.0, ["a"]), (3.0, ["a", "b"]), (0.1, ["a"])])
 def test_a_fault_costs_as_much_as_is_said_but_one_test_at_least(seconds, tests):
     near = Near.of([note("a", 1.0, 9), note("b", 2.0, 9)])

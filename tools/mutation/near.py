@@ -12,6 +12,7 @@ from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
 Line = tuple[str, int]
+QUICK = 0.1  # seconds
 
 
 @dataclass(frozen=True)
@@ -72,18 +73,20 @@ class Near:
         return tests[: max(bisect_right(took, seconds), 1)]
 
     def _ordered(self, tests: set[str], file: str) -> list[str]:
-        """File by file, what they share being made for each; first one of each function, since its others are like it."""
+        """File by file, what they share being made for each; first one of each function, since its others are like it.
+
+        Quick ones wait for nothing.
+        """
         by_file: dict[str, list[str]] = defaultdict(list)
         for test in sorted(tests, key=self._cost):
             by_file[test.partition("::")[0]].append(test)
         names = sorted(
             by_file, key=lambda name: (_distance(name, file), *self._cost(by_file[name][0]))
         )
-        nearest = {
-            test.partition("[")[0]: test for name in names for test in reversed(by_file[name])
-        }
-        first = [test for name in names for test in by_file[name] if test in nearest.values()]
-        return [*first, *(test for name in names for test in by_file[name] if test not in first)]
+        ordered = [test for name in names for test in by_file[name]]
+        nearest = {test.partition("[")[0]: test for test in reversed(ordered)}
+        first = {*nearest.values(), *(test for test in ordered if self.seconds[test] < QUICK)}
+        return sorted(ordered, key=lambda test: test not in first)
 
     def _cost(self, test: str) -> tuple[float, str]:
         """A test is near a line if it runs few others."""
