@@ -18,7 +18,7 @@ from ...attention.run.given import Given, Split, facts
 from .modes import DENSE, ENDS, SAGE_3, SPARSE, Asked, Way, autocast_to, computed_in, kept, way
 from .places import Places
 
-PLAIN = way(operator.plain, "sdpa", True)  # of compiled code that is left alone
+PLAIN = way(operator.plain, "sdpa", heads_first=True)  # of compiled code that is left alone
 
 
 class Found(NamedTuple):

@@ -15,7 +15,7 @@ from ....attention.run.names import Names
 from ..override import SLOT, HostCall, kept
 from .roles import host_functions
 
-OWN, _, _ = __name__.partition(".")
+OWN = __name__.partition(".")[0]
 # What follows the heads in the host's functions, and what it is where a call says nothing of it.
 LATER = {
     "mask": None,

@@ -110,8 +110,7 @@ class Sampler:
             (self._names.get(uuid, ()), position)
             for uuid, position in itertools.zip_longest(uuids[: len(positions)], positions)
         ]
-        alone = ((names, at) for names, at in parts if not names[1:])
-        self._placed.update({at: name for names, at in alone for name in names})
+        self._placed.update({at: names[0] for names, at in parts if len(names) == 1})
         return "+".join(dict.fromkeys(self._name(names, at) for names, at in parts))
 
     def _name(self, names: Sequence[str], position: int) -> str:
